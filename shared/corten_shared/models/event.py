@@ -1,0 +1,22 @@
+"""Events: what happened, in the order in which it was committed."""
+
+from __future__ import annotations
+
+from corten_shared.models.base import Record
+from corten_shared.times import Timestamp
+
+
+class Event(Record):
+    """One event of the durable journal.
+
+    `topic` is containerd's style (`/containers/create`, `/tasks/exit`, `/images/delete`);
+    `object_id` the object's id or name; `attributes` further facts, all strings. `seq` is 0
+    until the journal gives it its place.
+    """
+
+    seq: int = 0
+    time: Timestamp
+    namespace: str
+    topic: str
+    object_id: str
+    attributes: dict[str, str] = {}

@@ -1,0 +1,21 @@
+"""Leases: what keeps fresh objects alive until something else refers to them."""
+
+from __future__ import annotations
+
+from corten_shared.models.base import Record
+from corten_shared.times import Timestamp
+
+
+class Resource(Record):
+    """An object held by a lease: `type` is `content`, `ingest` or `snapshots/<snapshotter>`."""
+
+    type: str
+    id: str
+
+
+class Lease(Record):
+    """A lease; label `gc.expire` (RFC 3339) ends it, `gc.flat` holds only what it names."""
+
+    id: str
+    labels: dict[str, str] = {}
+    created_at: Timestamp
