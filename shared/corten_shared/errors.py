@@ -22,7 +22,9 @@ about) and a hint (what to do next). Each API surface translates them once, by c
 
 from __future__ import annotations
 
-from typing import Any
+TYPE_CHECKING = False  # importing `typing` would cost every start of a client some milliseconds
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class CortenError(Exception):

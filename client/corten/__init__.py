@@ -1,0 +1,29 @@
+"""corten's clients: the SDK (`corten.Client`), the `corten` and the `cortenctl` command lines.
+
+Importing this package imports nothing else, because both command lines start here and every
+import is paid by every command. The SDK's names are loaded on first use:
+
+    import corten
+    with corten.Client() as client:
+        client.info()
+"""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"
+
+TYPE_CHECKING = False  # not from `typing`: see above
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    """The SDK's public names (`Client`, `AsyncClient`, the error classes), from `corten.sdk`."""
+    if name.startswith("_"):
+        raise AttributeError(f"module 'corten' has no attribute {name!r}")
+    from importlib import import_module
+
+    try:
+        return getattr(import_module("corten.sdk"), name)
+    except AttributeError:
+        raise AttributeError(f"module 'corten' has no attribute {name!r}") from None

@@ -1,0 +1,207 @@
+"""The database: every record, in transactions.
+
+`with metadata.update() as tx:` is one durable transaction (one commit to disk: group what one
+operation writes); `with metadata.view() as tx:` reads a consistent state. Stores raise NotFound
+and AlreadyExists with the object named. Nothing done in an `update` that raises is kept, and
+events emitted in it are published only after it was committed.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import NamedTuple, Protocol
+
+from corten_shared.models.container import ContainerRecord
+from corten_shared.models.event import Event
+from corten_shared.models.image import ImageRecord
+from corten_shared.models.lease import Lease, Resource
+from corten_shared.models.namespace import Namespace
+from corten_shared.models.network import Endpoint
+from corten_shared.models.task import ExecRecord, TaskRecord
+
+
+class NamespaceStore(Protocol):
+    """Namespaces; `default` and any that a write names come into being by themselves."""
+
+    def get(self, name: str) -> Namespace: ...
+    def list(self) -> list[Namespace]: ...
+    def create(self, namespace: Namespace) -> None: ...
+    def ensure(self, name: str) -> None:
+        """Create it when missing. Raises InvalidArgument for a malformed name (containerd's identifier grammar)."""
+        ...
+
+    def update(self, name: str, labels: dict[str, str | None]) -> Namespace: ...
+    def delete(self, name: str) -> None:
+        """Raises Conflict, saying what is left, while the namespace holds anything."""
+        ...
+
+
+class ImageStore(Protocol):
+    """Names of images."""
+
+    def get(self, ns: str, name: str) -> ImageRecord: ...
+    def list(self, ns: str) -> list[ImageRecord]: ...
+    def create(self, ns: str, image: ImageRecord) -> None: ...
+    def put(self, ns: str, image: ImageRecord) -> ImageRecord | None:
+        """Create or replace by name; returns what was there before."""
+        ...
+
+    def update(self, ns: str, name: str, labels: dict[str, str | None]) -> ImageRecord: ...
+    def delete(self, ns: str, name: str) -> None: ...
+
+
+class ContainerStore(Protocol):
+    """Containers; id and name are each unique within a namespace."""
+
+    def get(self, ns: str, container_id: str) -> ContainerRecord: ...
+    def find(self, ns: str, reference: str) -> ContainerRecord:
+        """By whole id, by name (with or without a leading slash), or by a unique prefix of the id, in this order (as docker).
+
+        Raises NotFound (`No such container: x`), InvalidArgument when the prefix is ambiguous.
+        """
+        ...
+
+    def list(self, ns: str) -> list[ContainerRecord]:
+        """Newest first."""
+        ...
+
+    def create(self, ns: str, container: ContainerRecord) -> None:
+        """Raises AlreadyExists in docker's words when the name is taken (by whom in `details["container_id"]`)."""
+        ...
+
+    def put(self, ns: str, container: ContainerRecord) -> None:
+        """Replace by id. Raises NotFound; AlreadyExists when a new name is taken."""
+        ...
+
+    def delete(self, ns: str, container_id: str) -> None:
+        """Also deletes its task, execs and endpoints."""
+        ...
+
+
+class TaskStore(Protocol):
+    """The last task of each container."""
+
+    def get(self, ns: str, container_id: str) -> TaskRecord: ...
+    def list(self, ns: str) -> list[TaskRecord]: ...
+    def put(self, ns: str, task: TaskRecord) -> None:
+        """Create or replace."""
+        ...
+
+    def delete(self, ns: str, container_id: str) -> None: ...
+
+
+class ExecStore(Protocol):
+    """Execs, kept until their container goes (docker reads the exit code after the end)."""
+
+    def get(self, ns: str, exec_id: str) -> ExecRecord: ...
+    def list(self, ns: str, container_id: str) -> list[ExecRecord]: ...
+    def put(self, ns: str, record: ExecRecord) -> None: ...
+    def delete(self, ns: str, exec_id: str) -> None: ...
+
+
+class EndpointStore(Protocol):
+    """Containers on networks; an address is unique in its network."""
+
+    def get(self, ns: str, container_id: str) -> Endpoint:
+        """The container's endpoint; raises NotFound."""
+        ...
+
+    def list(self) -> list[tuple[str, Endpoint]]:
+        """Every endpoint of every namespace, with the namespace."""
+        ...
+
+    def put(self, ns: str, endpoint: Endpoint) -> None:
+        """Create or replace; raises AlreadyExists when another endpoint of the network has the address."""
+        ...
+
+    def delete(self, ns: str, container_id: str) -> None:
+        """Missing is fine."""
+        ...
+
+    def last_address(self, network: str) -> str:
+        """The address handed out last on the network, or empty."""
+        ...
+
+
+class LeaseStore(Protocol):
+    """Leases and what they hold."""
+
+    def get(self, ns: str, lease_id: str) -> Lease: ...
+    def list(self, ns: str) -> list[Lease]: ...
+    def create(self, ns: str, lease: Lease) -> None: ...
+    def delete(self, ns: str, lease_id: str) -> None: ...
+    def add(self, ns: str, lease_id: str, resource: Resource) -> None:
+        """Idempotent. Raises NotFound for the lease."""
+        ...
+
+    def remove(self, ns: str, lease_id: str, resource: Resource) -> None: ...
+    def resources(self, ns: str, lease_id: str) -> list[Resource]: ...
+
+
+class EventStore(Protocol):
+    """The journal, bounded in number and age."""
+
+    def list(self, *, since: int = 0, until: int | None = None, after_seq: int = 0) -> list[Event]:
+        """Events with since <= time < until (ns) and seq > after_seq, in order."""
+        ...
+
+
+class Transaction(Protocol):
+    """Stores that read and write within one transaction. Valid inside its `with` only, on its thread only."""
+
+    @property
+    def namespaces(self) -> NamespaceStore: ...
+    @property
+    def images(self) -> ImageStore: ...
+    @property
+    def containers(self) -> ContainerStore: ...
+    @property
+    def tasks(self) -> TaskStore: ...
+    @property
+    def execs(self) -> ExecStore: ...
+    @property
+    def endpoints(self) -> EndpointStore: ...
+    @property
+    def leases(self) -> LeaseStore: ...
+    @property
+    def events(self) -> EventStore: ...
+
+    def emit(self, ns: str, topic: str, object_id: str, **attributes: str) -> None:
+        """Write an event to the journal with this transaction; it is published after the commit."""
+        ...
+
+
+class Metadata(Protocol):
+    """The database."""
+
+    def view(self) -> AbstractContextManager[Transaction]:
+        """A consistent read-only transaction; never waits for writers."""
+        ...
+
+    def update(self) -> AbstractContextManager[Transaction]:
+        """A read-write transaction; one at a time, others wait. Durable when the `with` ends."""
+        ...
+
+
+class Collected(NamedTuple):
+    """What one garbage collection removed: blobs, snapshots, leases, ingests, and bytes of content freed."""
+
+    blobs: int
+    snapshots: int
+    leases: int
+    ingests: int
+    bytes_freed: int
+
+
+class Collector(Protocol):
+    """Mark and sweep over content and snapshots of all namespaces."""
+
+    def collect(self) -> Collected:
+        """Remove what no image, container, lease or label keeps. Safe while pulls run: they hold leases.
+
+        Roots: images, containers' snapshots, leases that have not expired, objects labelled `gc.root`. Edges: labels
+        `gc.ref.content[.*]` = digest and `gc.ref.snapshot.<snapshotter>[...]` = name on blobs, images and snapshots; a snapshot's parent.
+        Marks in a read transaction, deletes rows in a write transaction that marks again
+        what changed in between, and only then frees blobs and directories.
+        """
+        ...
