@@ -194,15 +194,17 @@ class Response:
             self._finish()
 
     def _plain_body(self) -> Iterator[bytes]:
-        while self._left:
-            data = self.connection.take(READ_SIZE if self._left is None else min(self._left, READ_SIZE))
+        left = self._left
+        if left is None:
+            while data := self.connection.take(READ_SIZE):
+                yield data
+            return
+        while left:
+            data = self.connection.take(min(left, READ_SIZE))
             if not data:
-                if self._left is None:
-                    return
                 raise self.connection.cut("its answer")
+            left -= len(data)
             yield data
-            if self._left is not None:
-                self._left -= len(data)
 
     def _chunked_body(self) -> Iterator[bytes]:
         connection = self.connection
