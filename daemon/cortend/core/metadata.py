@@ -82,6 +82,10 @@ class TaskStore(Protocol):
     """The last task of each container."""
 
     def get(self, ns: str, container_id: str) -> TaskRecord: ...
+    def find(self, ns: str, container_id: str) -> TaskRecord | None:
+        """As get, None when there is none."""
+        ...
+
     def list(self, ns: str) -> list[TaskRecord]: ...
     def put(self, ns: str, task: TaskRecord) -> None:
         """Create or replace."""
@@ -104,6 +108,10 @@ class EndpointStore(Protocol):
 
     def get(self, ns: str, container_id: str) -> Endpoint:
         """The container's endpoint; raises NotFound."""
+        ...
+
+    def find(self, ns: str, container_id: str) -> Endpoint | None:
+        """As get, None when there is none."""
         ...
 
     def list(self) -> list[tuple[str, Endpoint]]:
