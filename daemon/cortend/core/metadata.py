@@ -74,7 +74,8 @@ class ContainerStore(Protocol):
         ...
 
     def delete(self, ns: str, container_id: str) -> None:
-        """Also deletes its task, execs and endpoints."""
+        """Also deletes its task and execs. Its endpoint stays, so that the address is not given to another before
+        the network is taken down."""
         ...
 
 
@@ -174,7 +175,7 @@ class Transaction(Protocol):
     @property
     def events(self) -> EventStore: ...
 
-    def emit(self, ns: str, topic: str, object_id: str, **attributes: str) -> None:
+    def emit(self, ns: str, topic: str, object_id: str, attributes: dict[str, str] | None = None) -> None:
         """Write an event to the journal with this transaction; it is published after the commit."""
         ...
 

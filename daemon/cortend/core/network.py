@@ -36,6 +36,10 @@ class NetworkDriver(Protocol):
         sockets of the host. Raises Conflict in docker's words (`Bind for 0.0.0.0:80 failed: port is already allocated`)."""
         ...
 
+    def namespace_path(self, name: str) -> str:
+        """Where `create_namespace(name)` pins the namespace. Pure."""
+        ...
+
     def create_namespace(self, name: str) -> str:
         """A new network namespace with `lo` up, pinned at the path returned."""
         ...
