@@ -127,7 +127,7 @@ def mount(
     result = LIBC.mount(
         encode(source), encode(target), encode(fstype), ctypes.c_ulong(flags), encode(data)
     )
-    check(result, target)
+    check(result, source or target, target if source else None)
 
 
 def umount(target: str | bytes, flags: int = UMOUNT_NOFOLLOW) -> None:

@@ -1,0 +1,175 @@
+"""Files by descriptor: openat2(2), renameat2(2), syncfs(2), copies that share blocks, removal."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import stat
+
+from cortend.linux.libc import AT_FDCWD, LIBC, SYS_OPENAT2, check, encode, syscall
+
+RESOLVE_NO_XDEV = 0x01
+RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_NO_SYMLINKS = 0x04
+RESOLVE_BENEATH = 0x08
+RESOLVE_IN_ROOT = 0x10
+
+RENAME_NOREPLACE = 0x1
+RENAME_EXCHANGE = 0x2
+
+FICLONE = 0x40049409
+_NOT_CLONABLE = {errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS}
+_COPY_CHUNK = 1 << 30
+_DEEP = 64
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = [("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64)]
+
+
+def openat2(
+    path: str | bytes, flags: int, *, mode: int = 0, resolve: int = 0, dir_fd: int = AT_FDCWD
+) -> int:
+    """openat2(2), close-on-exec; tried again while a rename nearby makes the kernel unsure (EAGAIN)."""
+    how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
+    raw = ctypes.c_char_p(encode(path))
+    for attempt in range(1, 129):
+        try:
+            return syscall(SYS_OPENAT2, dir_fd, raw, ctypes.byref(how), ctypes.sizeof(how), path=path)
+        except BlockingIOError:
+            if attempt == 128:
+                raise
+    raise AssertionError("unreachable")
+
+
+def renameat2(
+    old: str | bytes, new: str | bytes, flags: int, *, old_dir: int = AT_FDCWD, new_dir: int = AT_FDCWD
+) -> None:
+    """Rename with RENAME_NOREPLACE (FileExistsError instead of replacing) or RENAME_EXCHANGE."""
+    raw_old, raw_new = ctypes.c_char_p(encode(old)), ctypes.c_char_p(encode(new))
+    check(LIBC.renameat2(old_dir, raw_old, new_dir, raw_new, ctypes.c_uint(flags)), old, new)
+
+
+def syncfs(path: str | bytes | int) -> None:
+    """Return once everything written to the file system of `path` (or an open descriptor) is on stable storage."""
+    if isinstance(path, int):
+        check(LIBC.syncfs(path), path)
+        return
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        check(LIBC.syncfs(fd), path)
+    finally:
+        os.close(fd)
+
+
+def copy_content(source: int, target: int) -> None:
+    """Fill the empty file `target` with `source`'s content: shared blocks where possible, holes kept, else copied."""
+    try:
+        fcntl.ioctl(target, FICLONE, source)
+        return
+    except OSError as error:
+        if error.errno not in _NOT_CLONABLE:
+            raise
+    size = os.fstat(source).st_size
+    position = 0
+    while position < size:
+        try:
+            start = os.lseek(source, position, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # nothing but a hole up to the end
+                raise
+            break
+        position = os.lseek(source, start, os.SEEK_HOLE)
+        _copy_range(source, target, start, position)
+    os.ftruncate(target, size)
+
+
+def _copy_range(source: int, target: int, start: int, end: int) -> None:
+    while start < end:
+        try:
+            count = os.copy_file_range(source, target, min(end - start, _COPY_CHUNK), start, start)
+        except OSError as error:
+            if error.errno not in _NOT_CLONABLE:
+                raise
+            count = os.pwrite(target, os.pread(source, min(end - start, 1 << 20), start), start)
+        if count == 0:  # the source shrank meanwhile
+            return
+        start += count
+
+
+def copy_xattrs(source: int | str | bytes, target: int | str | bytes, *, follow: bool = True) -> None:
+    """Copy every extended attribute; those that the target's file system does not have are left out."""
+    for name in os.listxattr(source, follow_symlinks=follow):
+        value = os.getxattr(source, name, follow_symlinks=follow)
+        try:
+            os.setxattr(target, name, value, follow_symlinks=follow)
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                raise
+
+
+def remove_tree(name: str | bytes, *, dir_fd: int | None = None) -> None:
+    """Remove a file or a whole directory tree, by descriptor: no link is ever followed. Missing is fine.
+
+    Trees of any depth: what lies deep is hung under the top first, so few descriptors and no deep recursion are needed.
+    """
+    try:
+        top = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+            raise
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=dir_fd)
+        return
+    try:
+        hoisted = [0]
+        while _empty(top, top, 0, hoisted):
+            pass
+    finally:
+        os.close(top)
+    with contextlib.suppress(FileNotFoundError):
+        os.rmdir(name, dir_fd=dir_fd)
+
+
+def _empty(fd: int, top: int, depth: int, hoisted: list[int]) -> bool:
+    """Remove what is in directory `fd`; whether deep directories were moved to `top` meanwhile."""
+    moved = False
+    with os.scandir(fd) as entries:
+        names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_dir in names:
+        try:
+            if not is_dir:
+                os.unlink(name, dir_fd=fd)
+            elif depth >= _DEEP:
+                hoisted[0] += 1
+                os.rename(name, f".corten-hoisted-{hoisted[0]}", src_dir_fd=fd, dst_dir_fd=top)
+                moved = True
+            else:
+                moved |= _empty_child(fd, name, top, depth, hoisted)
+        except FileNotFoundError:  # another remover was faster
+            continue
+    return moved
+
+
+def _empty_child(fd: int, name: str, top: int, depth: int, hoisted: list[int]) -> bool:
+    child = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+    try:
+        moved = _empty(child, top, depth + 1, hoisted)
+    finally:
+        os.close(child)
+    os.rmdir(name, dir_fd=fd)
+    return moved
+
+
+def kind_of(mode: int) -> str:
+    """A word for a file's type, for error texts."""
+    names = {
+        stat.S_IFREG: "a regular file", stat.S_IFDIR: "a directory", stat.S_IFLNK: "a symbolic link",
+        stat.S_IFIFO: "a fifo", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
+    }  # fmt: skip
+    return names.get(stat.S_IFMT(mode), "of an unknown type")
