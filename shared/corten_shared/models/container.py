@@ -15,7 +15,8 @@ class MountSpec(Record):
     """A mount inside a container.
 
     `source` is a host path (bind), a volume's name (volume; empty: anonymous) or empty (tmpfs).
-    `options` are mount options (`size=64m`, `mode=1777`, `noexec`, …).
+    `options` are mount options (`size=64m`, `mode=1777`, `noexec`, …). `create_source` makes a missing bind
+    source a directory (docker's `-v`); without it a missing one is refused (docker's `--mount`).
     """
 
     type: Literal["bind", "volume", "tmpfs"]
@@ -25,6 +26,7 @@ class MountSpec(Record):
     propagation: str = ""
     options: list[str] = []
     no_copy: bool = False
+    create_source: bool = False
 
 
 class PortMapping(Record):
@@ -85,7 +87,7 @@ class Rlimit(Record):
 
 
 class SecuritySpec(Record):
-    """What a container may do. `seccomp`: None is the default profile, `unconfined`, or a profile as JSON text.
+    """What a container may do. `seccomp`: None is the default profile, `unconfined`, or a profile (JSON text).
 
     `masked_paths` / `readonly_paths`: None means docker's defaults.
     """

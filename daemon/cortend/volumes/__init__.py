@@ -1,0 +1,1 @@
+"""Volumes on the local file system."""

@@ -1,0 +1,109 @@
+"""Volumes as directories.
+
+    <root>/<namespace>/<name>/
+        volume.json     the record; written last (temporary file, fsync, rename), so what has none is half-made
+        _data/          what containers see
+
+Removal renames the directory to `.removing-<random>` first, so a crash leaves no half-removed volume under its name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import threading
+from pathlib import Path
+
+from corten_shared import times
+from corten_shared.errors import InvalidArgument, NotFound
+from corten_shared.models.volume import VolumeRecord
+
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}\Z")
+
+
+class LocalVolumes:
+    """Implements core.volumes.VolumeStore below `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._lock = threading.Lock()
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left in root.glob("*/.removing-*"):
+            shutil.rmtree(left, ignore_errors=True)
+
+    def get(self, ns: str, name: str) -> VolumeRecord:
+        """Raises NotFound."""
+        record = self._read(self._path(ns, name)) if _NAME.match(name) else None
+        if record is None:
+            raise NotFound(f"get {name}: no such volume", subject=name)
+        return record
+
+    def list(self, ns: str) -> list[VolumeRecord]:
+        """Ordered by name."""
+        records = [self._read(path) for path in sorted((self._root / ns).glob("[!.]*"))]
+        return [record for record in records if record is not None]
+
+    def create(
+        self, ns: str, name: str, *, labels: dict[str, str] | None = None, anonymous: bool = False
+    ) -> VolumeRecord:
+        """A new volume, or the one that has the name already."""
+        if not _NAME.match(name):
+            raise InvalidArgument(
+                f'create {name[:80]}: "{name[:80]}" includes invalid characters for a local volume name, only '
+                '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path'
+            )
+        path = self._path(ns, name)
+        with self._lock:
+            existing = self._read(path)
+            if existing is not None:
+                return existing
+            (path / "_data").mkdir(mode=0o755, parents=True, exist_ok=True)
+            record = VolumeRecord(
+                name=name,
+                mountpoint=str(path / "_data"),
+                labels=labels or {},
+                anonymous=anonymous,
+                created_at=times.now(),
+            )
+            _write_durably(path / "volume.json", record.model_dump_json().encode())
+        return record
+
+    def remove(self, ns: str, name: str) -> None:
+        """Remove a volume and its data."""
+        self.get(ns, name)
+        path = self._path(ns, name)
+        doomed = path.with_name(f".removing-{secrets.token_hex(8)}")
+        with self._lock:
+            path.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+    def is_empty(self, ns: str, name: str) -> bool:
+        """Whether its directory has no entry."""
+        with os.scandir(self.get(ns, name).mountpoint) as entries:
+            return next(entries, None) is None
+
+    def _path(self, ns: str, name: str) -> Path:
+        return self._root / ns / name
+
+    @staticmethod
+    def _read(path: Path) -> VolumeRecord | None:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            return VolumeRecord.model_validate_json((path / "volume.json").read_bytes())
+        return None
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -1,0 +1,18 @@
+"""Volumes: directories that outlive containers."""
+
+from __future__ import annotations
+
+from corten_shared.models.base import Record
+from corten_shared.times import Timestamp
+
+
+class VolumeRecord(Record):
+    """A named volume; `anonymous` ones were made for a container and go with `rm -v` and `--rm`."""
+
+    name: str
+    driver: str = "local"
+    mountpoint: str
+    labels: dict[str, str] = {}
+    options: dict[str, str] = {}
+    anonymous: bool = False
+    created_at: Timestamp
