@@ -1,0 +1,73 @@
+"""The table of commands: where each is, so that only the module of the one that runs is loaded.
+
+An entry is (module, attribute, summary); the attribute is a `Command` in `corten.docker.<module>`.
+"""
+
+from __future__ import annotations
+
+Entry = tuple[str, str, str]
+
+_CONTAINER: dict[str, Entry] = {
+    "attach": ("attach", "ATTACH", "Attach local standard input, output, and error to a running container"),
+    "create": ("run", "CREATE", "Create a new container"),
+    "exec": ("exec", "EXEC", "Execute a command in a running container"),
+    "inspect": ("inspect", "CONTAINER_INSPECT", "Show all that is known of containers"),
+    "kill": ("lifecycle", "KILL", "Kill one or more running containers"),
+    "logs": ("logs", "LOGS", "Fetch the logs of a container"),
+    "ls": ("container", "PS", "List containers"),
+    "pause": ("lifecycle", "PAUSE", "Pause all processes within one or more containers"),
+    "port": ("container", "PORT", "List port mappings of a container"),
+    "rename": ("lifecycle", "RENAME", "Rename a container"),
+    "restart": ("lifecycle", "RESTART", "Restart one or more containers"),
+    "rm": ("lifecycle", "RM", "Remove one or more containers"),
+    "run": ("run", "RUN", "Create and run a new container from an image"),
+    "start": ("attach", "START", "Start one or more stopped containers"),
+    "stop": ("lifecycle", "STOP", "Stop one or more running containers"),
+    "top": ("container", "TOP", "Display the running processes of a container"),
+    "unpause": ("lifecycle", "UNPAUSE", "Unpause all processes within one or more containers"),
+    "wait": ("lifecycle", "WAIT", "Block until containers stop, then print their exit codes"),
+}
+
+_IMAGE: dict[str, Entry] = {
+    "history": ("image", "HISTORY", "Show the history of an image"),
+    "inspect": ("inspect", "IMAGE_INSPECT", "Show all that is known of images"),
+    "load": ("archive", "LOAD", "Load an image from a tar archive or STDIN"),
+    "ls": ("image", "IMAGES", "List images"),
+    "pull": ("pull", "PULL", "Download an image from a registry"),
+    "rm": ("image", "RMI", "Remove one or more images"),
+    "save": ("archive", "SAVE", "Save one or more images to a tar archive (to STDOUT by default)"),
+    "tag": ("image", "TAG", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
+}
+
+_SYSTEM: dict[str, Entry] = {
+    "info": ("system", "INFO", "Show what the engine has and is set to"),
+}
+
+NOUNS: dict[str, tuple[str, dict[str, Entry]]] = {
+    "container": ("Manage containers", _CONTAINER),
+    "image": ("Manage images", _IMAGE),
+    "system": ("Manage the engine", _SYSTEM),
+}
+"""Nouns: their summary and their commands."""
+
+ALIASES: dict[str, dict[str, str]] = {
+    "container": {"list": "ls", "ps": "ls", "remove": "rm"},
+    "image": {"list": "ls", "remove": "rm"},
+    "system": {},
+}
+"""Other names of a noun's commands."""
+
+COMMANDS: dict[str, Entry] = {
+    **{name: entry for name, entry in _CONTAINER.items() if name not in ("ls", "inspect")},
+    "ps": _CONTAINER["ls"],
+    "images": _IMAGE["ls"],
+    "rmi": _IMAGE["rm"],
+    **{name: _IMAGE[name] for name in ("history", "load", "pull", "save", "tag")},
+    "inspect": ("inspect", "INSPECT", "Show all that is known of objects of any kind"),
+    "info": _SYSTEM["info"],
+    "version": ("system", "VERSION", "Show the versions of client and engine"),
+}
+"""The short forms, `corten ps`."""
+
+COMMON = ("run", "exec", "ps", "pull", "images", "version", "info")
+"""What top-level help lists first."""
