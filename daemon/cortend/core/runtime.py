@@ -117,6 +117,17 @@ class TaskRuntime(Protocol):
         """Find out which runtimes work here: run a tiny container with each (see the architecture on hybrid cgroups)."""
         ...
 
+    def bundle(self, key: TaskKey) -> Bundle:
+        """Where the task's bundle is, or would be. Pure."""
+        ...
+
+    def cgroup_path(self, container_id: str, parent: str = "") -> str:
+        """The cgroup of a container, as OCI's `linux.cgroupsPath`; `parent` empty: the configured one. Pure.
+
+        Raises InvalidArgument for a parent that is not an absolute path without `..`.
+        """
+        ...
+
     async def prepare(self, key: TaskKey, mounts: Sequence[Mount]) -> Bundle:
         """Make the bundle and mount its rootfs; refuses (InvalidArgument) a root whose /dev, /proc, /sys or /etc is not
         a directory. A left-over bundle of the same key is cleared first."""
@@ -160,9 +171,15 @@ class TaskRuntime(Protocol):
         """End and clear whatever is left of the task: processes, cgroup, conmon, runtime state, exit files, mounts, bundle. Idempotent."""
         ...
 
-    async def exec(self, key: TaskKey, exec_id: str, process: dict[str, Any], io: IO, *, runtime: str = "") -> Handle:
-        """Run a further process (`process` as in OCI) under its own conmon; it has started when this returns. Raises
-        InvalidArgument with the runtime's sentence when it cannot be started."""
+    async def exec(
+        self, key: TaskKey, exec_id: str, process: dict[str, Any], io: IO, *, attach: bool = False, runtime: str = ""
+    ) -> tuple[Handle, Attachment | None]:
+        """Run a further process (`process` as in OCI) under its own conmon; it has started when this returns.
+
+        With `attach` conmon holds the process back until the attachment returned is connected (conmon's
+        `--exec-attach`), so that the first byte is not lost. Raises InvalidArgument with the runtime's sentence when it cannot be started; then nothing
+        of it is left.
+        """
         ...
 
     async def wait_exec(self, key: TaskKey, exec_id: str, handle: Handle) -> Exit:
