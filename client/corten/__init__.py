@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """The SDK's public names (`Client`, `AsyncClient`, the error classes), from `corten.sdk`."""
-    if name.startswith("_"):
+    """The SDK's public names (`Client`, `AsyncClient`, the error classes), from `corten.sdk`.
+
+    All of them are classes. Other names are refused before the SDK is imported, because
+    `from corten import tty` asks here first, and must not pay for httpx.
+    """
+    if not name[:1].isupper():
         raise AttributeError(f"module 'corten' has no attribute {name!r}")
     from importlib import import_module
 

@@ -258,9 +258,12 @@ class _Parser:
             self._at += 1
             return self._call(word, piped)
         value = self._operand()
-        if piped is not None or self._starts_operand():
-            raise TemplateError(f"template parsing error: can't give argument to non-function {word!r}")
-        return value
+        arguments = []
+        while self._starts_operand():
+            arguments.append(self._operand())
+        if piped is not None:
+            arguments.append(piped)
+        return _method(value, word, arguments) if arguments else value
 
     def _starts_operand(self) -> bool:
         kind, word, _ = self._peek()
@@ -358,12 +361,36 @@ def _variable(name: str) -> Callable[[_Scope], Any]:
     return value
 
 
+def _method(
+    value: Callable[[_Scope], Any], word: str, arguments: list[Callable[[_Scope], Any]]
+) -> Callable[[_Scope], Any]:
+    """A field that takes arguments, as `.Label "key"`; only rows have some (see `Row`)."""
+
+    def call(scope: _Scope) -> Any:
+        function = value(scope)
+        if not callable(function):
+            raise TemplateError(f"template: can't give argument to non-function {word!r}")
+        return function(*(argument(scope) for argument in arguments))
+
+    return call
+
+
+class Row(dict[str, "Any"]):
+    """The fields of one line of a listing, and its `methods`, which take arguments."""
+
+    def __init__(self, fields: dict[str, Any], methods: dict[str, Callable[..., Any]] | None = None) -> None:
+        super().__init__(sorted(fields.items()))
+        self.methods = methods or {}
+
+
 def _field(owner: Callable[[_Scope], Any], name: str) -> Callable[[_Scope], Any]:
     def value(scope: _Scope) -> Any:
         found = owner(scope)
         if isinstance(found, dict):
             if name in found:
                 return found[name]
+            if isinstance(found, Row) and name in found.methods:
+                return found.methods[name]
             keys = ", ".join(sorted(map(str, found))[:60])
             hint = f"There are: {keys}" if keys else None
             raise TemplateError(f'template: map has no entry for key "{name}"', hint=hint)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 
 from corten.docker.commands import ALIASES, COMMANDS, NOUNS
 from corten.docker.engine import EngineError
@@ -156,6 +157,9 @@ def _top_help() -> int:
 
 def main() -> int:
     """The command line's entry: never a traceback for what a user can cause."""
+    for stream in (sys.stdout, sys.stderr):  # names may hold what the terminal's encoding has not
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         return run(sys.argv[1:])
     except CortenError as exc:

@@ -1,0 +1,99 @@
+"""Images as tar archives: save and load, streamed."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from corten import tty
+from corten.docker.command import Command
+from corten.docker.flags import Flag
+from corten.docker.image import platform_json
+from corten.docker.pull import show_progress
+from corten_shared.errors import CortenError, InvalidArgument
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+    from corten.docker.flags import Options
+    from corten.docker.session import Session
+    from corten.transport import Response
+
+_BLOCK = 1024 * 1024
+
+
+def _run_save(session: Session, options: Options) -> int:
+    path = options["output"]
+    if not path and tty.is_terminal(1):
+        raise CortenError("cowardly refusing to save to a terminal. Use the -o flag or redirect")
+    platform = platform_json(options["platform"]) if options["platform"] else None
+    query = {"names": options.args, "platform": platform}
+    with session.engine.open("GET", "/images/get", query) as reply:
+        if path:
+            _save_file(reply, path)
+        else:
+            sys.stdout.flush()
+            for data in reply.chunks():
+                sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+    return 0
+
+
+def _save_file(reply: Response, path: str) -> None:
+    """Write beside the target and rename: an archive is there whole, or not at all."""
+    temporary = f"{path}.{os.getpid()}.tmp"
+    try:
+        with open(temporary, "xb") as file:
+            for data in reply.chunks():
+                file.write(data)
+        os.replace(temporary, path)
+    except OSError as exc:
+        raise InvalidArgument(f"failed to save image: {path}: {exc.strerror or exc}") from None
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def _run_load(session: Session, options: Options) -> int:
+    path = options["input"]
+    if not path and tty.is_terminal(0):
+        raise CortenError("requested load from stdin, but stdin is empty")
+    try:
+        source: BinaryIO = open(path, "rb") if path else sys.stdin.buffer  # noqa: SIM115
+    except OSError as exc:
+        raise InvalidArgument(f"open {path}: {(exc.strerror or str(exc)).lower()}") from None
+    quiet = options["quiet"] or not tty.is_terminal(1)
+    platform = platform_json(options["platform"]) if options["platform"] else None
+    query = {"quiet": quiet, "platform": platform}
+    with source, session.engine.open("POST", "/images/load", query, _blocks(source)) as reply:
+        show_progress(reply, sys.stdout)
+    return 0
+
+
+def _blocks(source: BinaryIO) -> Iterator[bytes]:
+    while data := source.read(_BLOCK):
+        yield data
+
+
+SAVE = Command(
+    "Save one or more images to a tar archive (to STDOUT by default)",
+    _run_save,
+    arguments="IMAGE [IMAGE...]",
+    flags=[
+        Flag("output", "string", "Write to a file, instead of STDOUT", short="o"),
+        Flag("platform", "string", "Save only this platform's variant (os/arch[/variant])"),
+    ],
+    least=1,
+    most=None,
+)
+LOAD = Command(
+    "Load an image from a tar archive or STDIN",
+    _run_load,
+    flags=[
+        Flag("input", "string", "Read from a tar archive file, instead of STDIN", short="i"),
+        Flag("platform", "string", "Load only this platform's variant (os/arch[/variant])"),
+        Flag("quiet", "bool", "Suppress the load output", short="q"),
+    ],
+)
