@@ -1,0 +1,1 @@
+"""Handing events to whoever listens."""

@@ -1,0 +1,227 @@
+"""The database file: opening it, transactions, and who may write when.
+
+`meta.db` (mode 0600, WAL, so `meta.db-wal` and `meta.db-shm` lie beside it; schema in `migrations/`):
+
+    namespaces      name                     labels created_at
+    images          ns name                  digest target labels …         target: an OCI descriptor
+    containers      ns id, name unique       image_digest snapshotter snapshot_key created_at record
+     ├─ tasks       ns container_id          record                         the last run
+     ├─ execs       ns id                    container_id record
+     └─ endpoints   ns container_id          network address record         (network, address) unique
+    last_addresses  network                  address                        handed out last
+    leases          ns id                    labels created_at
+     └─ lease_resources  ns lease type id
+    content         ns digest                size labels …                  bytes: see cortend.content
+    snapshots       snapshotter sid          ns name parent kind labels …   directories: see cortend.snapshots
+    events          seq                      time ns topic object_id attributes
+
+What is searched for is a typed column, the rest of a record is JSON. Rows below another go with it
+(ON DELETE CASCADE).
+
+Writers: one connection under one lock, `BEGIN IMMEDIATE`; a commit is on disk when it returns
+(`synchronous=FULL`). Readers: a pool of read-only connections; in WAL a reader sees the last commit
+before it began and waits for nobody. Events are published under the writer's lock, so that subscribers
+see them in the order of the commits.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import Self
+
+from corten_shared import times
+from corten_shared.errors import Internal
+from cortend.core.events import EventExchange
+from cortend.metadata.failures import damaged, explain
+from cortend.metadata.journal import JournalLimits
+from cortend.metadata.migrate import migrate
+from cortend.metadata.namespaces import DEFAULT
+from cortend.metadata.session import Clock, Session
+from cortend.metadata.transaction import StoreTransaction
+
+_BUSY_TIMEOUT = 5.0
+_IDLE_READERS = 8
+
+
+class Database:
+    """core.metadata.Metadata over one file. A context manager that closes itself.
+
+    Opening creates the file, or checks it (`check`: SQLite's quick_check, a full read) and migrates it. Raises
+    DataLoss for a damaged file, Conflict for one of a newer corten, Unavailable when another process keeps it locked.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        exchange: EventExchange,
+        *,
+        clock: Clock = times.now,
+        journal: JournalLimits | None = None,
+        check: bool = True,
+    ) -> None:
+        self.path = path
+        self.generation = 0
+        self._exchange = exchange
+        self._clock = clock
+        self._journal = journal or JournalLimits()
+        self._lock = threading.Lock()
+        self._owner: int | None = None
+        self._readers: list[sqlite3.Connection] = []
+        self._closed = False
+        self._writer = self._open(check)
+
+    def view(self) -> AbstractContextManager[StoreTransaction]:
+        """A consistent read-only transaction."""
+        return self._view()
+
+    def update(self) -> AbstractContextManager[StoreTransaction]:
+        """A durable read-write transaction; an update within an update of the same thread raises Internal."""
+        return self._update()
+
+    def close(self) -> None:
+        """Wait for the transaction that is being written and close. Idempotent."""
+        with self._lock:
+            self._closed = True
+            self._drain()
+            self._writer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    @contextmanager
+    def _update(self) -> Iterator[StoreTransaction]:
+        with self._writing():
+            transaction = self._begin(self._writer, "BEGIN IMMEDIATE")
+            try:
+                yield transaction
+                self._writer.execute("COMMIT")
+            except BaseException as error:
+                self._roll_back(self._writer)
+                if isinstance(error, sqlite3.Error):
+                    raise explain(error, str(self.path)) from error
+                raise
+            finally:
+                transaction.session.end()
+            self.generation += 1
+            for event in transaction.emitted:
+                self._exchange.publish(event)
+
+    @contextmanager
+    def _view(self) -> Iterator[StoreTransaction]:
+        with self._reading() as connection:
+            transaction = self._begin(connection, "BEGIN")
+            try:
+                yield transaction
+            except sqlite3.Error as error:
+                raise explain(error, str(self.path)) from error
+            finally:
+                transaction.session.end()
+                self._roll_back(connection)
+
+    def _begin(self, connection: sqlite3.Connection, statement: str) -> StoreTransaction:
+        try:
+            connection.execute(statement)
+        except sqlite3.Error as error:
+            raise explain(error, str(self.path)) from error
+        return StoreTransaction(Session(connection, self._clock), self._journal)
+
+    @staticmethod
+    def _roll_back(connection: sqlite3.Connection) -> None:
+        if connection.in_transaction:  # some errors (disk full) have rolled back already
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        if self._owner == threading.get_ident():
+            raise Internal("metadata update within an update: it would wait for itself")
+        with self._lock:
+            self._refuse_closed()
+            self._owner = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._owner = None
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        self._refuse_closed()
+        try:  # pop and append of a list are atomic: readers never wait for the writer's lock
+            connection = self._readers.pop()
+        except IndexError:
+            connection = self._connect("ro")
+        try:
+            yield connection
+        finally:
+            if len(self._readers) >= _IDLE_READERS:
+                connection.close()
+            else:
+                self._readers.append(connection)
+            if self._closed:  # asked after the append: close() may just have emptied the pool
+                self._drain()
+
+    def _drain(self) -> None:
+        with suppress(IndexError):
+            while True:
+                self._readers.pop().close()
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise Internal(f"metadata {self.path} is closed")
+
+    def _open(self, check: bool) -> sqlite3.Connection:
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        os.close(descriptor)  # only to have it made with this mode; SQLite gives -wal and -shm the same
+        try:
+            connection = self._connect("rw")
+        except sqlite3.Error as error:
+            raise explain(error, str(self.path)) from error
+        try:
+            self._prepare(connection, check)
+        except sqlite3.Error as error:
+            connection.close()
+            raise explain(error, str(self.path)) from error
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection, check: bool) -> None:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA journal_size_limit = {16 << 20}")
+        if check and (found := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+            raise damaged(str(self.path), str(found))
+        migrate(connection, str(self.path))
+        connection.execute(
+            "INSERT INTO namespaces (name, created_at) VALUES (?, ?) ON CONFLICT DO NOTHING", (DEFAULT, self._clock())
+        )
+        _sync_directory(self.path.parent)
+
+    def _connect(self, mode: str) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            f"{self.path.absolute().as_uri()}?mode={mode}",
+            uri=True,
+            timeout=_BUSY_TIMEOUT,
+            isolation_level=None,
+            check_same_thread=False,  # the lock and the pool see to it that one thread has it at a time
+            cached_statements=256,
+        )
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        return connection
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
