@@ -25,7 +25,7 @@ from cortend.services.images import ImageService
 from cortend.services.merge import anonymous_volumes, labels_of, merge
 from cortend.services.names import check_name, new_id, random_name
 from cortend.services.observe import ContainerObserver
-from cortend.services.oci_spec import resources_of
+from cortend.services.oci_spec import SpecBuilder
 from cortend.services.requests import Created, CreateRequest, WaitCondition, WaitResult
 from cortend.services.settings import ContainerSettings
 from cortend.services.signals import signal_number
@@ -52,6 +52,7 @@ class ContainerService(ContainerObserver):
         volumes: VolumeService,
         runtime: TaskRuntime,
         supervisor: Supervisor,
+        specs: SpecBuilder,
         workers: Workers,
         request_gc: Callable[[], None],
     ) -> None:
@@ -61,6 +62,7 @@ class ContainerService(ContainerObserver):
         self._snapshotters = snapshotters
         self._images = images
         self._volumes = volumes
+        self._specs = specs
         self._request_gc = request_gc
         supervisor.reaper = self
 
@@ -336,7 +338,7 @@ class ContainerService(ContainerObserver):
                 raise Conflict("Restart policy cannot be updated because AutoRemove is enabled for the container")
             warnings = checks.check(changed, self._runtime)
             if resources is not None and view.running:
-                await self._runtime.update(key, resources_of(resources))
+                await self._runtime.update(key, self._specs.resources(resources))
             await self._put(key, view.record.model_copy(update={"spec": changed, "updated_at": times.now()}))
         await self._emit(key, "/containers/update", view.record)
         return warnings

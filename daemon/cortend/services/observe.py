@@ -22,6 +22,10 @@ from cortend.services.supervisor import Supervisor
 from cortend.services.views import ContainerView, view_of, views_of
 
 
+Views = list[ContainerView]
+Processes = list[Process]
+
+
 class ContainerObserver:
     """Read-only use cases of containers."""
 
@@ -51,12 +55,12 @@ class ContainerObserver:
             record = tx.containers.find(ns, ref)
             return view_of(tx, ns, record, record.id in self._supervisor.restarting())
 
-    async def list(self, ns: str, *, all: bool = False) -> list[ContainerView]:
+    async def list(self, ns: str, *, all: bool = False) -> Views:
         """Containers, newest first; only running ones unless `all`."""
         views = await self._workers.run(self._views, ns)
         return views if all else [view for view in views if view.running or view.restarting]
 
-    def _views(self, ns: str) -> list[ContainerView]:
+    def _views(self, ns: str) -> Views:
         with self._metadata.view() as tx:
             return views_of(tx, ns, self._supervisor.restarting())
 
@@ -146,7 +150,7 @@ class ContainerObserver:
 
     # -- figures ----------------------------------------------------------------------------------------------------
 
-    async def processes(self, ns: str, ref: str) -> list[Process]:
+    async def processes(self, ns: str, ref: str) -> Processes:
         """Every process of the container, as the host sees it."""
         view = await self._running(ns, ref)
         return await self._runtime.processes(TaskKey(ns, view.record.id))

@@ -15,6 +15,10 @@ from cortend.core.metadata import Metadata
 from cortend.core.volumes import VolumeStore
 from cortend.core.workers import Workers
 
+Volumes = list[VolumeRecord]
+Names = list[str]
+Mounts = list[MountSpec]
+
 _ANONYMOUS = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -30,7 +34,7 @@ class VolumeService:
         """Raises NotFound."""
         return await self._workers.run(self._store.get, ns, name)
 
-    async def list(self, ns: str) -> list[VolumeRecord]:
+    async def list(self, ns: str) -> Volumes:
         """Every volume, by name."""
         return await self._workers.run(self._store.list, ns)
 
@@ -64,11 +68,11 @@ class VolumeService:
 
         await self._workers.run_slow(remove)
 
-    async def prune(self, ns: str, accept: Callable[[VolumeRecord], bool] | None = None) -> list[str]:
+    async def prune(self, ns: str, accept: Callable[[VolumeRecord], bool] | None = None) -> Names:
         """Remove the volumes that no container uses and that `accept` likes (default: anonymous ones)."""
 
-        def prune() -> list[str]:
-            removed = []
+        def prune() -> Names:
+            removed: Names = []
             for volume in self._store.list(ns):
                 wanted = volume.anonymous if accept is None else accept(volume)
                 if wanted and not self.users(ns, volume.name):
@@ -80,7 +84,7 @@ class VolumeService:
 
     # -- for the container service ----------------------------------------------------------------------------------
 
-    def users(self, ns: str, name: str) -> list[str]:
+    def users(self, ns: str, name: str) -> Names:
         """Ids of the containers that mount the volume."""
         with self._metadata.view() as tx:
             return [
@@ -89,14 +93,14 @@ class VolumeService:
                 if any(mount.type == "volume" and mount.source == name for mount in record.spec.mounts)
             ]
 
-    def resolve(self, ns: str, mounts: Iterable[MountSpec]) -> list[MountSpec]:
+    def resolve(self, ns: str, mounts: Iterable[MountSpec]) -> Mounts:
         """The mounts with every volume existing and named, and every bind source checked.
 
         Raises InvalidArgument for a bind source that is missing, relative, or not what it was said to be, and for two mounts
         of one target.
         """
-        resolved: list[MountSpec] = []
-        made: list[MountSpec] = []
+        resolved: Mounts = []
+        made: Mounts = []
         try:
             for mount in mounts:
                 if any(other.target == mount.target for other in resolved):
