@@ -1,0 +1,190 @@
+"""Logging in to a registry: basic auth and bearer tokens (distribution "token authentication specification").
+
+A token is good for one repository, one login and a short time; tokens are kept in memory only. Credentials go to
+the registry itself (basic) or to the token server that it names, never over plain HTTP when the registry was
+reached over TLS, and never into errors or logs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+import httpx
+
+from corten_shared.errors import CortenError, PermissionDenied, Unauthenticated, Unavailable
+from cortend.core.registry import Credentials
+from cortend.registry.challenge import Challenge
+from cortend.registry.problems import bare, quoted, said
+
+MIN_LIFE = 60.0
+"""A token that names no time lives this long, in seconds (the specification's default)."""
+MAX_LIFE = 3600.0
+MAX_TOKENS = 256
+"""How many tokens are remembered."""
+_MAX_LENGTH = 32 << 10
+_EARLY = 5.0
+
+Exchange = Callable[[str, httpx.URL, dict[str, str], dict[str, str] | None], Awaitable[tuple[int, bytes]]]
+"""Sends a request (method, URL, headers, form) to a token server, following no redirect; gives status and body."""
+
+
+class _Key(NamedTuple):
+    realm: str
+    service: str
+    scope: str
+    credentials: tuple[str, ...]
+
+
+class TokenCache:
+    """Tokens of every registry, until they expire. For one event loop."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._tokens: dict[_Key, tuple[str, float]] = {}
+
+    def get(self, key: _Key) -> str | None:
+        """A token that still is good for some seconds."""
+        token, expires = self._tokens.get(key, ("", 0.0))
+        return token if token and expires > self._clock() + _EARLY else None
+
+    def put(self, key: _Key, token: str, life: float) -> None:
+        """Remember a token for `life` seconds; the oldest make room."""
+        self._tokens.pop(key, None)
+        while len(self._tokens) >= MAX_TOKENS:
+            del self._tokens[next(iter(self._tokens))]
+        self._tokens[key] = (token, self._clock() + min(max(life, MIN_LIFE), MAX_LIFE))
+
+    def drop(self, key: _Key) -> None:
+        """Forget a token that the registry refused."""
+        self._tokens.pop(key, None)
+
+
+class Authorizer:
+    """The login of one fetcher: which Authorization header its requests carry."""
+
+    def __init__(
+        self,
+        base: httpx.URL,
+        scope: str,
+        credentials: Credentials | None,
+        tokens: TokenCache,
+        exchange: Exchange,
+    ) -> None:
+        self._base = base
+        self._scope = scope
+        self._credentials = credentials or Credentials()
+        self._tokens = tokens
+        self._exchange = exchange
+        self._lock = asyncio.Lock()
+        self._key: _Key | None = None
+        given = self._credentials.registry_token.get_secret_value()
+        self.header: str | None = f"Bearer {_checked(given)}" if given else None
+
+    @property
+    def logged_in(self) -> bool:
+        """Whether the user gave any credentials."""
+        return any(_secrets(self._credentials))
+
+    async def answer(self, challenges: list[Challenge], used: str | None) -> bool:
+        """Meet a 401 that came for a request with the header `used`; whether another attempt makes sense now."""
+        async with self._lock:
+            if self.header != used:
+                return True  # another request has logged in meanwhile
+            for challenge in challenges:
+                if challenge.scheme == "bearer" and challenge.parameters.get("realm"):
+                    return await self._bearer(challenge, used)
+                if challenge.scheme == "basic" and self._credentials.username:
+                    self.header = self._basic()
+                    return self.header != used
+            return False
+
+    def _basic(self) -> str:
+        pair = f"{self._credentials.username}:{self._credentials.password.get_secret_value()}"
+        return "Basic " + base64.b64encode(pair.encode()).decode()
+
+    async def _bearer(self, challenge: Challenge, used: str | None) -> bool:
+        realm = self._realm(challenge.parameters["realm"])
+        service = challenge.parameters.get("service", "")
+        key = _Key(str(realm), service, self._scope, _secrets(self._credentials))
+        if self._key is not None and used is not None:
+            if self._key != key or challenge.parameters.get("error") == "insufficient_scope":
+                return False  # another token would reach no further
+            self._tokens.drop(key)
+        token = self._tokens.get(key)
+        if token is None:
+            token, life = await self._fetch(realm, service)
+            self._tokens.put(key, token, life)
+        self._key = key
+        self.header = f"Bearer {token}"
+        return self.header != used
+
+    def _realm(self, text: str) -> httpx.URL:
+        try:
+            realm = httpx.URL(text)
+        except (httpx.InvalidURL, ValueError):
+            realm = httpx.URL("")
+        if realm.scheme not in ("http", "https") or not realm.host or realm.userinfo:
+            raise Unavailable(f"registry {self._base.host} names no usable token server: {quoted(text)}")
+        if self._base.scheme == "https" and realm.scheme != "https":
+            raise Unavailable(
+                f"registry {self._base.host} wants the login sent in plain HTTP to {bare(realm)}: refused"
+            )
+        return realm
+
+    async def _fetch(self, realm: httpx.URL, service: str) -> tuple[str, float]:
+        refresh = self._credentials.identity_token.get_secret_value()
+        asked = {"scope": self._scope, **({"service": service} if service else {})}
+        headers = {"Accept": "application/json"}
+        if refresh:
+            form = {**asked, "grant_type": "refresh_token", "client_id": "corten", "refresh_token": refresh}
+            status, body = await self._exchange("POST", realm, headers, form)
+        else:
+            if self._credentials.username:
+                asked["account"] = self._credentials.username
+                headers["Authorization"] = self._basic()
+            status, body = await self._exchange("GET", realm.copy_merge_params(asked), headers, None)
+        if status != 200:
+            raise self._refused(realm, status, body)
+        return _read_token(realm, body)
+
+    def _refused(self, realm: httpx.URL, status: int, body: bytes) -> CortenError:
+        # Texts of a server that the registry merely pointed at are not shown: it may be one only we can reach.
+        words = "; ".join(m for _, m in said(body)) if realm.host == self._base.host else ""
+        text = f"token server {bare(realm)} of registry {self._base.host} answered {status}" + (words and f": {words}")
+        hint = f"check the login of {self._base.host}"
+        if status == 401 or (status == 400 and self.logged_in):
+            return Unauthenticated(f"unauthorized: incorrect username or password ({text})", hint=hint)
+        if status == 403:
+            return PermissionDenied(f"denied: {text}", hint=hint)
+        return Unavailable(text, hint="try again later")
+
+
+def _secrets(credentials: Credentials) -> tuple[str, ...]:
+    return (
+        credentials.username,
+        credentials.password.get_secret_value(),
+        credentials.identity_token.get_secret_value(),
+        credentials.registry_token.get_secret_value(),
+    )
+
+
+def _checked(token: Any) -> str:
+    """A token that may stand in a header; a line break in it would be a header of its own."""
+    if isinstance(token, str) and 0 < len(token) <= _MAX_LENGTH and token.isascii() and token.isprintable():
+        return token
+    raise Unauthenticated("unusable bearer token: it is empty, too long or has control characters")
+
+
+def _read_token(realm: httpx.URL, body: bytes) -> tuple[str, float]:
+    try:
+        answer = json.loads(body)
+        token = _checked(answer.get("token") or answer.get("access_token"))
+        life = answer.get("expires_in") or MIN_LIFE
+        return token, float(life) if isinstance(life, int | float) else MIN_LIFE
+    except (ValueError, AttributeError, OverflowError, RecursionError, Unauthenticated) as error:
+        raise Unavailable(f"token server {bare(realm)} sent no usable token") from error

@@ -1,0 +1,174 @@
+"""One repository: its tags, documents and blobs."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+
+import httpx
+
+from corten_shared import digest as digests
+from corten_shared.errors import DataLoss, InvalidArgument, NotFound, Unavailable
+from corten_shared.models.oci import INDEXES, MANIFESTS, MAX_BLOB, Descriptor
+from corten_shared.reference import Reference
+from cortend.core.documents import check_media_type, sniff_media_type
+from cortend.core.registry import Stream
+from cortend.registry.problems import quoted, unreachable
+from cortend.registry.settings import MAX_MANIFEST
+from cortend.registry.transport import Transport
+
+_ACCEPT = ", ".join(sorted(MANIFESTS | INDEXES))
+_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)\Z")
+
+
+class RepositoryFetcher:
+    """Implements core.registry.Fetcher."""
+
+    def __init__(self, transport: Transport, reference: Reference, idle_timeout: float) -> None:
+        self._transport = transport
+        self._reference = reference
+        self._idle_timeout = idle_timeout
+
+    async def resolve(self) -> Descriptor:
+        """See core.registry. Asks with HEAD, which costs no pull where pulls are counted."""
+        wanted = self._reference.object
+        with suppress(NotFound, InvalidArgument):  # no body says why, and some registries know no HEAD
+            response = await self._open("HEAD", wanted, f"manifests/{wanted}", {"Accept": _ACCEPT})
+            await response.aclose()
+            if described := self._described(response):
+                return described
+        response = await self._open("GET", wanted, f"manifests/{wanted}", {"Accept": _ACCEPT})
+        try:
+            data = await self._transport.read(response, MAX_MANIFEST, self._reference.familiar)
+        finally:
+            await response.aclose()
+        digest = digests.of(data)
+        self._check_digest(self._reference.digest or _claimed(response) or digest, digest)
+        media_type = _media_type(response) or sniff_media_type(data, self._what)
+        check_media_type(media_type, self._what)
+        return Descriptor(mediaType=media_type, digest=digest, size=len(data))
+
+    async def manifest(self, descriptor: Descriptor) -> bytes:
+        """See core.registry."""
+        limit = min(descriptor.size, MAX_MANIFEST)
+        if descriptor.size > MAX_MANIFEST:
+            raise InvalidArgument(
+                f"{descriptor.digest} of {self._reference.familiar_name} is {descriptor.size} bytes, "
+                f"more than the {MAX_MANIFEST} a document may have",
+                subject=descriptor.digest,
+            )
+        kind = "manifests" if descriptor.media_type in MANIFESTS | INDEXES else "blobs"
+        accept = {"Accept": descriptor.media_type} if kind == "manifests" else {}
+        response = await self._open("GET", descriptor.digest, f"{kind}/{descriptor.digest}", accept)
+        try:
+            data = await self._transport.read(response, limit, descriptor.digest)
+        finally:
+            await response.aclose()
+        if len(data) != descriptor.size:
+            raise DataLoss(
+                f"{descriptor.digest} from registry {self._reference.domain} has {len(data)} bytes "
+                f"instead of {descriptor.size}",
+                subject=descriptor.digest,
+            )
+        self._check_digest(descriptor.digest, digests.of(data))
+        return data
+
+    def blob(self, descriptor: Descriptor, offset: int = 0) -> AbstractAsyncContextManager[Stream]:
+        """See core.registry."""
+        return self._blob(descriptor, offset)
+
+    @asynccontextmanager
+    async def _blob(self, descriptor: Descriptor, offset: int) -> AsyncIterator[Stream]:
+        path = f"blobs/{digests.parse(descriptor.digest)}"
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        response = await self._open("GET", descriptor.digest, path, headers)
+        if response.status_code == 416:
+            await response.aclose()
+            response = await self._open("GET", descriptor.digest, path, {})
+        try:
+            start, total = self._span(response, offset)
+            yield Stream(start, total, self._chunks(response, descriptor, start))
+        finally:
+            await response.aclose()
+
+    async def _chunks(
+        self, response: httpx.Response, descriptor: Descriptor, start: int
+    ) -> AsyncIterator[bytes]:
+        """The body's bytes; every wait is bounded, and so is their number."""
+        left = descriptor.size - start
+        raw = response.aiter_raw()
+        while True:
+            try:
+                async with asyncio.timeout(self._idle_timeout):
+                    chunk = await anext(raw, b"")
+            except (httpx.HTTPError, TimeoutError) as error:
+                raise unreachable("GET", response.url, error) from error
+            if not chunk:
+                break
+            left -= len(chunk)
+            if left < 0:
+                raise DataLoss(
+                    f"registry {self._reference.domain} sent more than the {descriptor.size} bytes of "
+                    f"{descriptor.digest}",
+                    subject=descriptor.digest,
+                )
+            yield chunk
+        if left:
+            raise Unavailable(
+                f"registry {self._reference.domain} ended {descriptor.digest} {left} bytes early",
+                subject=descriptor.digest,
+                hint="try again: the download goes on where it stopped",
+            )
+
+    async def _open(self, method: str, what: str, path: str, headers: dict[str, str]) -> httpx.Response:
+        return await self._transport.open(method, what, path, {**headers, "Accept-Encoding": "identity"})
+
+    def _span(self, response: httpx.Response, offset: int) -> tuple[int, int]:
+        """Where the body starts and how long the whole blob is (0: unknown)."""
+        if response.status_code != 206:
+            length = response.headers.get("content-length", "")
+            return 0, int(length) if length.isascii() and length.isdigit() and len(length) < 19 else 0
+        match = _RANGE.match(response.headers.get("content-range", ""))
+        if match is None or int(match[1]) != offset:
+            raise Unavailable(
+                f"registry {self._reference.domain} answered a range from {offset} with "
+                f"{quoted(response.headers.get('content-range', 'no range'))}"
+            )
+        return offset, 0 if match[3] == "*" else int(match[3])
+
+    def _described(self, response: httpx.Response) -> Descriptor | None:
+        """The descriptor that a HEAD's headers give, None when they do not."""
+        media_type, digest = _media_type(response), _claimed(response)
+        length = response.headers.get("content-length", "")
+        if not media_type or not digest or not (length.isascii() and length.isdigit()) or int(length) > MAX_BLOB:
+            return None
+        check_media_type(media_type, self._what)
+        if self._reference.digest:
+            self._check_digest(self._reference.digest, digest)
+        return Descriptor(mediaType=media_type, digest=digest, size=int(length))
+
+    @property
+    def _what(self) -> str:
+        return f"manifest of {self._reference.familiar}"
+
+    def _check_digest(self, expected: str, actual: str) -> None:
+        if expected != actual:
+            raise DataLoss(
+                f"content of {self._reference.familiar_name} from registry {self._reference.domain} does not have "
+                f"the digest it was asked for by: expected {expected}, got {actual}",
+                subject=expected,
+                hint="the registry or something on the way to it is broken or lies; nothing was kept",
+            )
+
+
+def _media_type(response: httpx.Response) -> str:
+    text: str = response.headers.get("content-type", "").partition(";")[0].strip()
+    return text if text in MANIFESTS | INDEXES or text.startswith("application/vnd.") else ""
+
+
+def _claimed(response: httpx.Response) -> str:
+    """Docker-Content-Digest when it is one we can check."""
+    text: str = response.headers.get("docker-content-digest", "")
+    return text if digests.is_digest(text) else ""
