@@ -73,8 +73,8 @@ class Supervisor:
     async def start(self, key: TaskKey, record: ContainerRecord, *, restarts: int = 0) -> None:
         """Create and start the container's process and watch it. The caller holds the container's lock.
 
-        The task's row is written while the created process still waits, so a crash at any moment leaves either
-        no row (recovery clears what was made) or a row that recovery can finish.
+        The row that says so is written after the process was let run: a crash before it leaves a bundle that no
+        row calls running, which recovery clears; nobody was told yet that it runs.
         """
         self._stopping.discard(key)
         try:
@@ -85,8 +85,9 @@ class Supervisor:
             raise
         try:
             await self.pending.bind(key, self._runtime)
-            await self._workers.run(self._record_start, key, record, handle, restarts)
+            started_at = times.now()
             await self._runtime.start(key)
+            await self._workers.run(self._record_start, key, record, handle, started_at, restarts)
         except BaseException as error:
             self.pending.end(key)
             await asyncio.shield(self._launcher.tear_down(key, record.spec.runtime))
@@ -94,14 +95,16 @@ class Supervisor:
             raise
         self.watch(key, record, handle)
 
-    def _record_start(self, key: TaskKey, record: ContainerRecord, handle: Handle, restarts: int) -> None:
+    def _record_start(
+        self, key: TaskKey, record: ContainerRecord, handle: Handle, started_at: int, restarts: int
+    ) -> None:
         task = TaskRecord(
             container_id=key.id,
             status=TaskStatus.RUNNING,
             runtime=self._runtime.resolve(record.spec.runtime).name,
             pid=handle.process,
             monitor=handle.monitor,
-            started_at=times.now(),
+            started_at=started_at,
             restart_count=restarts,
             boot_id=self._boot_id,
         )

@@ -1,0 +1,41 @@
+"""Everything an API surface may call, in one value that the composition root fills."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cortend.core.content import ContentStore
+from cortend.core.events import EventExchange
+from cortend.core.metadata import Metadata
+from cortend.core.network import NetworkDriver
+from cortend.core.runtime import TaskRuntime
+from cortend.core.snapshots import Snapshotter
+from cortend.core.workers import Workers
+from cortend.services.collect import CollectService
+from cortend.services.containers import ContainerService
+from cortend.services.exec import ExecService
+from cortend.services.images import ImageService
+from cortend.services.pull import PullService
+from cortend.services.system import SystemService
+from cortend.services.volumes import VolumeService
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The engine's use cases, and the stores that the native API shows as they are."""
+
+    containers: ContainerService
+    execs: ExecService
+    images: ImageService
+    pulls: PullService
+    volumes: VolumeService
+    system: SystemService
+    collect: CollectService
+    content: ContentStore
+    snapshotters: Mapping[str, Snapshotter]
+    metadata: Metadata
+    exchange: EventExchange
+    network: NetworkDriver
+    runtime: TaskRuntime
+    workers: Workers
