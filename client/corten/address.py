@@ -1,9 +1,13 @@
-"""Where a daemon listens and how a socket to it is opened: unix, TCP, TCP with TLS."""
+"""Where a daemon listens and how a socket to it is opened: unix, TCP, TCP with TLS.
+
+Sockets come from the C module `_socket`, whose wrapper `socket` costs 10 ms to import; TCP and TLS,
+which need what the wrapper adds, import it.
+"""
 
 from __future__ import annotations
 
+import _socket
 import os
-import socket
 
 from corten_shared.errors import InvalidArgument, PermissionDenied, Unavailable
 
@@ -53,11 +57,13 @@ class Address:
             hint="use unix:///path/to/socket or tcp://host:port",
         )
 
-    def connect(self) -> socket.socket:
+    def connect(self) -> _socket.socket:
         """A connected socket (not yet TLS); raises Unavailable or PermissionDenied."""
         try:
             if self.path:
                 return self._connect_unix()
+            import socket
+
             sock = socket.create_connection((self.host, self.port), timeout=CONNECT_TIMEOUT)
             sock.settimeout(None)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -67,8 +73,8 @@ class Address:
         except OSError as exc:
             raise self._unreachable(exc) from None
 
-    def _connect_unix(self) -> socket.socket:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    def _connect_unix(self) -> _socket.socket:
+        sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
         try:
             sock.connect(self.path)
         except BaseException:
@@ -111,10 +117,12 @@ class TLS:
     def __init__(self, ca: str | None, cert: str | None, key: str | None, *, verify: bool) -> None:
         self.ca, self.cert, self.key, self.verify = ca, cert, key, verify
 
-    def wrap(self, sock: socket.socket, host: str) -> socket.socket:
+    def wrap(self, sock: _socket.socket, host: str) -> _socket.socket:
         """`sock` with TLS spoken on it; raises Unavailable when the peers do not agree."""
+        import socket
         import ssl
 
+        assert isinstance(sock, socket.socket)  # TCP sockets are
         try:
             context = ssl.create_default_context(cafile=self.ca)
             if not self.verify:

@@ -10,9 +10,9 @@ its output, or both would wait for ever.
 
 from __future__ import annotations
 
+import _socket
 import os
 import select
-import socket
 
 from corten_shared.errors import DataLoss, Internal
 
@@ -166,7 +166,7 @@ class Pump:
         if not self.detached:
             self._output.finish()
 
-    def _both_ways(self, sock: socket.socket) -> None:
+    def _both_ways(self, sock: _socket.socket) -> None:
         sock.setblocking(False)
         while True:
             ready = self._wait(sock)
@@ -178,7 +178,7 @@ class Pump:
             if ready & _RECEIVE and not self._receive(sock):
                 return
 
-    def _wait(self, sock: socket.socket) -> int:
+    def _wait(self, sock: _socket.socket) -> int:
         poll = select.poll()
         poll.register(sock, select.POLLIN | (select.POLLOUT if self._pending else 0))
         if self._stdin is not None and not self._pending:
@@ -192,7 +192,7 @@ class Pump:
                 ready |= _TYPED
         return ready
 
-    def _receive(self, sock: socket.socket) -> bool:
+    def _receive(self, sock: _socket.socket) -> bool:
         try:
             data = sock.recv(256 * 1024)
         except BlockingIOError:
@@ -221,7 +221,7 @@ class Pump:
             self._send(self._connection.sock)
         return self._detach is not None and self._detach.found
 
-    def _send(self, sock: socket.socket) -> None:
+    def _send(self, sock: _socket.socket) -> None:
         try:
             self._pending = self._pending[sock.send(self._pending) :]
         except BlockingIOError:
@@ -232,7 +232,7 @@ class Pump:
 
     def _close_writing(self) -> None:
         try:
-            self._connection.sock.shutdown(socket.SHUT_WR)
+            self._connection.sock.shutdown(_socket.SHUT_WR)
         except OSError:
             return
 

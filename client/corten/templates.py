@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import re
 
+from corten.rows import Row
 from corten.template_functions import FUNCTIONS, go_text, truth
 from corten_shared.errors import InvalidArgument
 
@@ -373,14 +374,6 @@ def _method(
         return function(*(argument(scope) for argument in arguments))
 
     return call
-
-
-class Row(dict[str, "Any"]):
-    """The fields of one line of a listing, and its `methods`, which take arguments."""
-
-    def __init__(self, fields: dict[str, Any], methods: dict[str, Callable[..., Any]] | None = None) -> None:
-        super().__init__(sorted(fields.items()))
-        self.methods = methods or {}
 
 
 def _field(owner: Callable[[_Scope], Any], name: str) -> Callable[[_Scope], Any]:

@@ -19,9 +19,10 @@ status of a reply is the caller's to judge.
 
 from __future__ import annotations
 
-import json
-import socket
+# The C module itself: `socket` wraps it in enums and selectors, for 10 ms of every command.
+import _socket
 
+from corten import jsontext
 from corten.address import TLS, Address
 from corten_shared.errors import DataLoss, Unavailable
 
@@ -66,7 +67,7 @@ class Connection:
 
     __slots__ = ("buffer", "sock", "where")
 
-    def __init__(self, sock: socket.socket, where: str) -> None:
+    def __init__(self, sock: _socket.socket, where: str) -> None:
         self.sock = sock
         self.where = where
         self.buffer = bytearray()
@@ -81,7 +82,7 @@ class Connection:
             return False
         try:
             self.sock.setblocking(False)
-            self.sock.recv(1, socket.MSG_PEEK)
+            self.sock.recv(1, _socket.MSG_PEEK)
         except BlockingIOError:
             self.sock.setblocking(True)
             return True
@@ -293,7 +294,7 @@ def _chunk_size(connection: Connection) -> int:
 
 def _parse_json(text: bytes, where: str) -> Any:
     try:
-        return json.loads(text)
+        return jsontext.loads(text)
     except (ValueError, RecursionError):
         raise DataLoss(f"{where} sent what is not JSON: {text[:80]!r}") from None
 
@@ -396,7 +397,7 @@ class Transport:
             fields["Transfer-Encoding"] = "chunked"
             fields.setdefault("Content-Type", "application/x-tar")
         elif body is not None:
-            payload = json.dumps(body, separators=(",", ":")).encode()
+            payload = jsontext.dumps(body).encode()
             fields.setdefault("Content-Type", "application/json")
         if streamed is None and (payload or method in ("POST", "PUT", "PATCH")):
             fields["Content-Length"] = str(len(payload))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+# The C module: `signal` wraps it in enums, for 7 ms of every command.
+import _signal as signal  # type: ignore[import-not-found]
 import os
-import signal
 import termios
 import tty
 
@@ -46,7 +47,7 @@ class Raw:
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._saved: list[Any] | None = None
-        self._handlers: dict[signal.Signals, Any] = {}
+        self._handlers: dict[int, Any] = {}
 
     def __enter__(self) -> Raw:
         if is_terminal(self._fd):

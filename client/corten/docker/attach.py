@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 from corten.docker.attached import (
     Attachment,
     NoProxy,
@@ -43,7 +41,7 @@ def _run_attach(session: Session, options: Options) -> int:
     proxied = options["sig-proxy"] and not terminal
     proxy = SignalProxy(engine, identifier) if proxied else NoProxy()
     resizer = Resizer(engine, container_path(identifier, "/resize"))
-    watch = resizer if terminal else contextlib.nullcontext()
+    watch = resizer if terminal else NoProxy()
     keys = session.detach_keys(options["detach-keys"])
     with Attachment(reply, terminal=terminal, stdin=stdin, keys=keys) as attachment, proxy, watch:
         proxy.started()
@@ -108,7 +106,7 @@ def _start_attached(session: Session, options: Options, name: str) -> int:
     waiting = engine.open("POST", container_path(identifier, "/wait"), {"condition": condition})
     proxy = SignalProxy(engine, identifier) if options["sig-proxy"] and not terminal else NoProxy()
     resizer = Resizer(engine, container_path(identifier, "/resize"))
-    watch = resizer if terminal else contextlib.nullcontext()
+    watch = resizer if terminal else NoProxy()
     keys = session.detach_keys(options["detach-keys"])
     with Attachment(reply, terminal=terminal, stdin=stdin, keys=keys) as attachment, proxy, watch:
         engine.call("POST", container_path(identifier, "/start"))

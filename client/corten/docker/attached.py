@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import signal
+# The C module: `signal` wraps it in enums, for 7 ms of every command.
+import _signal as signal  # type: ignore[import-not-found]
 import sys
 
 from corten import tty
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 
     from corten.transport import Response
 
-_PROXIED = ("HUP", "INT", "QUIT", "USR1", "USR2", "ALRM", "TERM", "CONT", "TSTP")
+_PROXIED = {
+    signal.SIGHUP: "HUP", signal.SIGINT: "INT", signal.SIGQUIT: "QUIT", signal.SIGUSR1: "USR1",
+    signal.SIGUSR2: "USR2", signal.SIGALRM: "ALRM", signal.SIGTERM: "TERM", signal.SIGCONT: "CONT",
+    signal.SIGTSTP: "TSTP",
+}  # fmt: skip
 """Passed on to the container. Not WINCH (servers take it for "stop"), CHLD, PIPE: they are ours."""
 
 
@@ -109,11 +114,10 @@ class SignalProxy:
         self._path = f"/containers/{container}/kill"
         self._waiting: list[str] = []
         self._running = self._sending = False
-        self._before: dict[signal.Signals, Any] = {}
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> SignalProxy:
-        for name in _PROXIED:
-            signum = signal.Signals[f"SIG{name}"]
+        for signum in _PROXIED:
             self._before[signum] = signal.signal(signum, self._caught)
         return self
 
@@ -129,7 +133,7 @@ class SignalProxy:
         self._drain()
 
     def _caught(self, signum: int, frame: FrameType | None) -> None:
-        self._waiting.append(signal.Signals(signum).name.removeprefix("SIG"))
+        self._waiting.append(_PROXIED[signum])
         self._drain()
 
     def _drain(self) -> None:
@@ -154,7 +158,7 @@ class SignalProxy:
 
 
 class NoProxy:
-    """Where no signals are passed on; same surface as SignalProxy."""
+    """Where no signals are passed on, or no size is followed."""
 
     def __enter__(self) -> NoProxy:
         return self

@@ -6,10 +6,9 @@ Credentials leave this module only as the value of an `X-Registry-Auth` header.
 
 from __future__ import annotations
 
-import base64
-import json
 import os
 
+from corten import jsontext
 from corten.output import err, escape
 
 TYPE_CHECKING = False
@@ -43,7 +42,9 @@ class Config:
         found = self._from_helper(server) or self._from_file(server)
         if not found:
             return ""
-        return base64.urlsafe_b64encode(json.dumps({**found, "serveraddress": server}).encode()).decode()
+        import base64
+
+        return base64.urlsafe_b64encode(jsontext.dumps({**found, "serveraddress": server}).encode()).decode()
 
     def _from_file(self, server: str) -> dict[str, str]:
         auths = self._data.get("auths")
@@ -63,7 +64,7 @@ class Config:
         command = [f"docker-credential-{name}", "get"]
         try:
             done = subprocess.run(command, input=server.encode(), capture_output=True, timeout=HELPER_SECONDS)
-            answer = json.loads(done.stdout) if done.returncode == 0 else {}
+            answer = jsontext.loads(done.stdout) if done.returncode == 0 else {}
         except (OSError, ValueError, subprocess.TimeoutExpired):
             return {}
         if not isinstance(answer, dict) or not answer.get("Secret"):
@@ -78,7 +79,7 @@ def load(folder: str) -> Config:
     path = os.path.join(folder, "config.json")
     try:
         with open(path, "rb") as file:
-            data = json.loads(file.read(MAX_CONFIG))
+            data = jsontext.loads(file.read(MAX_CONFIG))
     except FileNotFoundError:
         return Config({})
     except (OSError, ValueError, RecursionError) as exc:
@@ -104,6 +105,8 @@ def _same_server(key: str, server: str) -> bool:
 def _decode_entry(entry: dict[str, Any]) -> dict[str, str]:
     if isinstance(token := entry.get("identitytoken"), str) and token:
         return {"identitytoken": token}
+    import base64
+
     try:
         user, _, password = base64.b64decode(str(entry.get("auth", ""))).decode().partition(":")
     except ValueError:

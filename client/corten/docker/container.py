@@ -7,7 +7,7 @@ from corten.docker.engine import container_path
 from corten.docker.flags import Flag
 from corten.docker.listing import Listing, encode_filters, filter_flag, format_flag
 from corten.output import ago, ellipsis, err, escape, human_size, local_time, out, short_id, table
-from corten.templates import Row
+from corten.rows import Row
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from corten import jsontext
 from corten.output import escape
 from corten.transport import Response, Transport, quote
 from corten_shared.errors import CortenError
@@ -78,10 +79,8 @@ class Engine:
 
 def _reason(body: bytes) -> str:
     """The message of an error body; other text as it is."""
-    import json
-
     try:
-        parsed = json.loads(body)
+        parsed = jsontext.loads(body)
     except (ValueError, RecursionError):
         return body.decode(errors="replace").strip()[:2000]
     message = parsed.get("message") if isinstance(parsed, dict) else None

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-
 from corten import tty
 from corten.docker import values
-from corten.docker.attached import Attachment, Resizer, check_terminal
+from corten.docker.attached import Attachment, NoProxy, Resizer, check_terminal
 from corten.docker.command import Command
-from corten.docker.create_body import environment
 from corten.docker.engine import EngineError, container_path
+from corten.docker.envfile import environment
 from corten.docker.flags import Flag, UsageError
 from corten.docker.main import ENGINE_FAILED, exit_code
 from corten.output import err, sentence
@@ -53,7 +51,7 @@ def _attach(session: Session, options: Options, path: str, start: dict[str, Any]
     engine, terminal = session.engine, bool(start["Tty"])
     reply = engine.hijack(f"{path}/start", body=start)
     resizer = Resizer(engine, f"{path}/resize")
-    watch = resizer if terminal else contextlib.nullcontext()
+    watch = resizer if terminal else NoProxy()
     keys = session.detach_keys(options["detach-keys"])
     with Attachment(reply, terminal=terminal, stdin=stdin, keys=keys) as attachment, watch:
         if terminal:

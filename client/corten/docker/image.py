@@ -8,7 +8,7 @@ from corten.docker.engine import image_path
 from corten.docker.flags import Flag
 from corten.docker.listing import Listing, encode_filters, filter_flag, format_flag
 from corten.output import ago, ellipsis, escape, human_size, local_time, out, short_id
-from corten.templates import Row
+from corten.rows import Row
 from corten_shared.errors import InvalidArgument
 
 TYPE_CHECKING = False

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from corten.docker.flags import Flag
-    from corten.templates import Row
+    from corten.rows import Row
 
 _HEADER_FUNCTIONS = ("json", "split", "join", "title", "lower", "upper", "truncate", "pad", "slice")
 
@@ -39,7 +39,7 @@ class Listing:
 
     def _table(self, rows: Iterable[Row], *, quiet: bool) -> None:
         if quiet:
-            out(table([row[self._identity]] for row in rows), end="")
+            out(table([str(row[self._identity])] for row in rows), end="")
             return
         cells = [[str(row[column]) for column in self._columns] for row in rows]
         out(table(cells, [self._headers[column] for column in self._columns]), end="")
@@ -52,7 +52,8 @@ class Listing:
             out(escape_lines(template.render(row)))
 
     def _table_template(self, rows: Iterable[Row], source: str) -> None:
-        from corten.templates import Row, Template
+        from corten.rows import Row
+        from corten.templates import Template
 
         template = Template(source)
         plain: dict[str, Callable[..., Any]] = dict.fromkeys(_HEADER_FUNCTIONS, _first)
@@ -96,13 +97,13 @@ def encode_filters(filters: Sequence[str]) -> str | None:
     """`--filter` values as the API's JSON; None without any."""
     if not filters:
         return None
-    import json
+    from corten import jsontext
 
     found: dict[str, dict[str, bool]] = {}
     for entry in filters:
         name, _, value = entry.partition("=")
         found.setdefault(name.strip().lower(), {})[value.strip()] = True
-    return json.dumps(found, separators=(",", ":"), sort_keys=True)
+    return jsontext.dumps({name: dict(sorted(found[name].items())) for name in sorted(found)})
 
 
 def print_formatted(value: Any, form: str) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from io import TextIOWrapper
 
+from corten.docker.command import Command
 from corten.docker.commands import ALIASES, COMMANDS, NOUNS
 from corten.docker.engine import EngineError
 from corten.docker.flags import Flag, HelpRequested, Options, UsageError, closest, parse
@@ -16,8 +16,6 @@ from corten_shared.errors import CortenError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from corten.docker.command import Command
 
 ENGINE_FAILED = 125
 
@@ -91,7 +89,7 @@ def _dispatch_noun(options: Options, noun: str, words: list[str]) -> int:
 
 
 def _invoke(options: Options, path: str, entry: tuple[str, str, str], words: list[str]) -> int:
-    command: Command = getattr(import_module(f"corten.docker.{entry[0]}"), entry[1])
+    command: Command = _load(*entry[:2])
     session = Session(options)
     session.path = path
     try:
@@ -108,6 +106,12 @@ def _invoke(options: Options, path: str, entry: tuple[str, str, str], words: lis
         return _usage_error(path, command.usage(path), exc, code)
     except CortenError as exc:
         return _failed(path, command, exc)
+
+
+def _load(module: str, name: str) -> Command:
+    command = getattr(__import__(f"corten.docker.{module}", fromlist=[name]), name)
+    assert isinstance(command, Command)
+    return command
 
 
 def _failed(path: str, command: Command, exc: CortenError) -> int:

@@ -7,7 +7,6 @@ with the container's exit code.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 
@@ -128,8 +127,7 @@ class _IdFile:
 
     def __exit__(self, *exc_info: object) -> None:
         if self._path and not self._written:
-            with contextlib.suppress(OSError):
-                os.unlink(self._path)
+            os.unlink(self._path)
 
     def write(self, identifier: str) -> None:
         """The container's id, without a newline."""
@@ -173,7 +171,7 @@ def _run_attached(session: Session, options: Options, identifier: str, streams: 
     proxied = options["sig-proxy"] and not (terminal and "stdin" in streams)
     proxy = SignalProxy(engine, identifier) if proxied else NoProxy()
     resizer = Resizer(engine, container_path(identifier, "/resize"))
-    watch = resizer if terminal else contextlib.nullcontext()
+    watch = resizer if terminal else NoProxy()
     with Attachment(reply, terminal=terminal, stdin="stdin" in streams, keys=keys) as attachment, proxy, watch:
         try:
             engine.call("POST", container_path(identifier, "/start"))
@@ -192,8 +190,10 @@ def _settle(waiting: Response, *, removed: bool) -> None:
     """With `--rm`, a container that failed to start is removed: have that done when we return."""
     if removed:
         waiting.connection.sock.settimeout(SETTLE_SECONDS)
-        with contextlib.suppress(CortenError):
+        try:  # noqa: SIM105 - contextlib is not worth its import here
             waiting.read()
+        except CortenError:
+            pass
     waiting.close()
 
 
