@@ -33,6 +33,11 @@ class IngestWriter(Protocol):
         """Bytes on hand; where the next `write` goes."""
         ...
 
+    @property
+    def digest(self) -> str:
+        """The digest of the bytes on hand (it changes with every write)."""
+        ...
+
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append `data`. Raises ResourceExhausted when the disk is full, or when a size given at opening would be exceeded."""
         ...

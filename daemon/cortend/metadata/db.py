@@ -67,7 +67,7 @@ class Database:
         self.path = path
         self.generation = 0
         self._exchange = exchange
-        self._clock = clock
+        self.clock = clock
         self._journal = journal or JournalLimits()
         self._lock = threading.Lock()
         self._owner: int | None = None
@@ -131,7 +131,7 @@ class Database:
             connection.execute(statement)
         except sqlite3.Error as error:
             raise explain(error, str(self.path)) from error
-        return StoreTransaction(Session(connection, self._clock), self._journal)
+        return StoreTransaction(Session(connection, self.clock), self._journal)
 
     @staticmethod
     def _roll_back(connection: sqlite3.Connection) -> None:
@@ -201,7 +201,7 @@ class Database:
             raise damaged(str(self.path), str(found))
         migrate(connection, str(self.path))
         connection.execute(
-            "INSERT INTO namespaces (name, created_at) VALUES (?, ?) ON CONFLICT DO NOTHING", (DEFAULT, self._clock())
+            "INSERT INTO namespaces (name, created_at) VALUES (?, ?) ON CONFLICT DO NOTHING", (DEFAULT, self.clock())
         )
         _sync_directory(self.path.parent)
 

@@ -1,0 +1,1 @@
+"""Bytes on disk: blobs by digest and the ingests that become blobs."""
