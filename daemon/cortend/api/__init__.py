@@ -1,0 +1,1 @@
+"""The daemon's surfaces: translators between HTTP and the services, with no rules of their own."""
