@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from corten_shared.errors import CortenError
 from corten_shared.times import parse_rfc3339
 from cortend.services.requests import LogLine, LogOptions
 
@@ -32,7 +33,7 @@ def parse_line(line: bytes) -> LogLine | None:
         return None
     try:
         time_ns = _parse_time(parts[0])
-    except ValueError:
+    except (ValueError, CortenError):
         return None
     return LogLine(time_ns, stream, parts[3] if parts[2][:1] == b"P" else parts[3] + b"\n")
 

@@ -1,0 +1,104 @@
+"""conmon's log files read back: every line, in order, by stream, time and tail, across rotation."""
+
+from pathlib import Path
+
+import pytest
+
+from corten_shared.times import parse_rfc3339
+from cortend.services.logs import LogReader, parse_line
+from cortend.services.requests import LogOptions
+
+BASE = "2026-01-02T03:04:05.{:09d}+00:00"
+
+
+def write(path: Path, *lines: tuple[int, str, str, str]) -> None:
+    with path.open("a") as file:
+        for ns, stream, tag, text in lines:
+            file.write(f"{BASE.format(ns)} {stream} {tag} {text}\n")
+
+
+def texts(reader: LogReader) -> list[bytes]:
+    found = []
+    while lines := reader.read(3):
+        found += [line.data for line in lines]
+    reader.close()
+    return found
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "container.log"
+
+
+def test_a_line_keeps_its_nanoseconds_and_stream() -> None:
+    line = parse_line(b"2026-01-02T03:04:05.000000007+02:00 stderr F hello world")
+    assert line is not None
+    assert line.time_ns == parse_rfc3339("2026-01-02T01:04:05.000000007Z")
+    assert (line.stream, line.data) == (2, b"hello world\n")
+
+
+@pytest.mark.parametrize("text", [b"", b"x", b"2026 stdout F x", b"2026-01-02T03:04:05.1+00:00 stdin F x", b"\xff \xff \xff \xff"])
+def test_damaged_lines_are_passed_over(text: bytes) -> None:
+    assert parse_line(text) is None
+
+
+def test_pieces_of_a_long_line_join_without_a_newline(log: Path) -> None:
+    write(log, (1, "stdout", "P", "abc"), (2, "stdout", "F", "def"))
+    assert b"".join(texts(LogReader(log.parent, LogOptions()))) == b"abcdef\n"
+
+
+def test_streams_and_times_select(log: Path) -> None:
+    write(log, *((n, "stdout" if n % 2 else "stderr", "F", str(n)) for n in range(1, 7)))
+    second = parse_rfc3339("2026-01-02T03:04:05Z")
+    assert texts(LogReader(log.parent, LogOptions(stderr=False))) == [b"1\n", b"3\n", b"5\n"]
+    assert texts(LogReader(log.parent, LogOptions(since_ns=second + 3, until_ns=second + 4))) == [b"3\n", b"4\n"]
+
+
+@pytest.mark.parametrize("tail", [0, 1, 3, 5, 6, 99])
+def test_tail_counts_whole_lines_across_rotated_files(log: Path, tail: int) -> None:
+    write(log.with_name("container.log.2"), (1, "stdout", "F", "1"), (2, "stdout", "F", "2"))
+    write(log.with_name("container.log.1"), (3, "stdout", "F", "3"))
+    write(log, (4, "stdout", "P", "4"), (5, "stdout", "F", "5"), (6, "stdout", "F", "6"))
+    whole = [b"1\n", b"2\n", b"3\n", b"45\n", b"6\n"]
+    joined = b"".join(texts(LogReader(log.parent, LogOptions(tail=tail))))
+    assert joined == b"".join(whole[len(whole) - min(tail, len(whole)) :])
+
+
+def test_tail_of_a_log_larger_than_a_block(log: Path) -> None:
+    write(log, *((n, "stdout", "F", f"{n} " + "x" * 500) for n in range(3000)))
+    found = texts(LogReader(log.parent, LogOptions(tail=1500)))
+    assert [int(line.split()[0]) for line in found] == list(range(1500, 3000))
+
+
+def test_a_follower_sees_what_is_written_later_and_survives_rotation(log: Path) -> None:
+    write(log, (1, "stdout", "F", "1"))
+    reader = LogReader(log.parent, LogOptions(follow=True, tail=1))
+    assert [line.data for line in reader.read()] == [b"1\n"]
+    assert reader.read() == []
+    write(log, (2, "stdout", "F", "2"))
+    assert [line.data for line in reader.read()] == [b"2\n"]
+    write(log, (3, "stdout", "F", "3"))
+    log.rename(log.with_name("container.log.1"))
+    write(log, (4, "stdout", "F", "4"))
+    assert [line.data for line in reader.read()] == [b"3\n", b"4\n"]
+    reader.close()
+
+
+def test_a_follower_with_no_file_yet_starts_when_there_is_one(log: Path) -> None:
+    reader = LogReader(log.parent, LogOptions(follow=True))
+    assert reader.read() == []
+    write(log, (1, "stderr", "F", "late"))
+    assert [line.data for line in reader.read()] == [b"late\n"]
+    reader.close()
+
+
+def test_an_unfinished_line_is_not_shown_until_it_ends(log: Path) -> None:
+    write(log, (1, "stdout", "F", "1"))
+    with log.open("a") as file:
+        file.write(BASE.format(2) + " stdout F hal")
+        file.flush()
+        reader = LogReader(log.parent, LogOptions(follow=True))
+        assert [line.data for line in reader.read()] == [b"1\n"]
+        file.write("f\n")
+    assert [line.data for line in reader.read()] == [b"half\n"]
+    reader.close()
