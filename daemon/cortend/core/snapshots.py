@@ -15,6 +15,11 @@ from typing import Protocol
 from corten_shared.models.snapshot import Kind, Mount, SnapshotInfo, Usage
 
 
+OVERLAY_MARKS = "x-corten.whiteouts=overlay"
+"""Mount option (a remark: mounting ignores `x-…`) that a layer unpacked here keeps its whiteouts, as overlayfs's own marks,
+because layers below will be put under it. Leave it out of the mounts of an image's first layer: there is nothing below."""
+
+
 class SnapshotDriver(Protocol):
     """Directories for snapshots. `parents` are the ids of the chain, nearest parent first.
 

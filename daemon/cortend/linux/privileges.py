@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 
 from cortend.linux.libc import LIBC, SYS_CLOSE_RANGE, check, syscall
@@ -18,6 +19,7 @@ CAP_SETFCAP = 31
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_NAME = 15
+PR_CAPBSET_READ = 23
 PR_CAPBSET_DROP = 24
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
@@ -85,13 +87,22 @@ def capset(effective: int, permitted: int, inheritable: int = 0) -> None:
 def drop_capabilities(keep: set[int]) -> None:
     """Keep only what is in `keep` and held already; nothing inheritable or ambient, bounding set cut alike."""
     mask = sum(1 << number for number in keep) & capget()[1]
-    with open("/proc/sys/kernel/cap_last_cap") as file:
-        last = int(file.read())
-    for number in range(last + 1):
-        if not mask >> number & 1:
+    for number in range(64):
+        if not mask >> number & 1 and _is_capability(number):
             prctl(PR_CAPBSET_DROP, number)
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
     capset(mask, mask)
+
+
+def _is_capability(number: int) -> bool:
+    """Whether the kernel knows it; needs no /proc, so it works in an empty root."""
+    try:
+        prctl(PR_CAPBSET_READ, number)
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            return False
+        raise
+    return True
 
 
 def close_range(first: int, last: int = 0xFFFFFFFF, flags: int = 0) -> None:

@@ -126,7 +126,7 @@ class SafeRoot:
         """Names in a directory, sorted."""
         fd = self.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            return sorted(os.listdir(fd))  # noqa: PTH208 - by descriptor
+            return sorted(os.listdir(fd))
         finally:
             os.close(fd)
 
