@@ -58,7 +58,7 @@ class Command:
             problem = f"requires at least {self.least} and at most {_arguments(self.most)}"
         else:
             problem = f"requires at most {_arguments(self.most)}"
-        raise UsageError(f"'{path}' {problem}", bare=False)
+        raise UsageError(f"'{path}' {problem}", bare=False, code=1)
 
 
 def _arguments(count: int) -> str:

@@ -82,7 +82,7 @@ def _config(options: Options, image: str, command: list[str]) -> dict[str, Any]:
 
 
 def _labels(options: Options) -> dict[str, str]:
-    lines = [line for path in options["label-file"] for line in read_lines(path)]
+    lines = [line for path in options["label-file"] for line in read_lines(path) if "=" in line]
     return _map([*lines, *options["label"]])
 
 
@@ -161,12 +161,17 @@ def _resources(options: Options) -> dict[str, Any]:
         "MemorySwappiness": swappiness,
         "OomKillDisable": options["oom-kill-disable"],
         "PidsLimit": options["pids-limit"],
-        "Ulimits": options["ulimit"],
+        "Ulimits": _ulimits(options["ulimit"]),
         "CpuCount": options["cpu-count"],
         "CpuPercent": options["cpu-percent"],
         "IOMaximumIOps": options["io-maxiops"],
         "IOMaximumBandwidth": options["io-maxbandwidth"],
     }
+
+
+def _ulimits(limits: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """By name; of two of the same name the last counts."""
+    return [limit for _, limit in sorted({limit["Name"]: limit for limit in limits}.items())]
 
 
 def _optional_members(options: Options, host: dict[str, Any]) -> None:

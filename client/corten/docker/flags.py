@@ -11,6 +11,7 @@ Why not click or typer here: importing typer takes longer (50 ms) than docker ta
 from __future__ import annotations
 
 from corten.docker import values
+from corten.output import out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,12 +20,17 @@ if TYPE_CHECKING:
 
 
 class UsageError(Exception):
-    """The command line itself is wrong. `bare` errors are printed without `corten: ` before them."""
+    """The command line itself is wrong.
 
-    def __init__(self, message: str, *, bare: bool = True) -> None:
+    `bare` errors (of a single flag) are printed without `corten: ` before them. `code` is the exit
+    code where it is not the command's own.
+    """
+
+    def __init__(self, message: str, *, bare: bool = True, code: int | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.bare = bare
+        self.code = code
 
 
 class HelpRequested(Exception):
@@ -46,10 +52,10 @@ class Flag:
 
     `kind` is the word help shows for the value, and its default conversion; `convert` another
     one; `many` collects values in a list; `hidden` flags parse but are not shown; `to` names the
-    flag whose value this one (an old spelling) sets.
+    flag whose value this one (an old spelling) sets; `warns` when docker says so of such a one.
     """
 
-    __slots__ = ("convert", "default", "help", "hidden", "kind", "many", "name", "short", "to")
+    __slots__ = ("convert", "default", "help", "hidden", "kind", "many", "name", "short", "to", "warns")
 
     def __init__(
         self,
@@ -63,11 +69,12 @@ class Flag:
         many: bool | None = None,
         hidden: bool = False,
         to: str = "",
+        warns: bool = False,
     ) -> None:
         self.name, self.kind, self.help, self.short = name, kind, help, short
         self.convert = convert or _KINDS.get(kind)
         self.many = kind in ("list", "map", "strings", "filter") if many is None else many
-        self.hidden, self.to = hidden, to or name
+        self.hidden, self.to, self.warns = hidden, to or name, warns
         if default is None and kind in ("string", "int", "bool", "bytes", "decimal", "duration", "uint16"):
             default = {"string": "", "bool": False}.get(kind, 0)
         self.default = default
@@ -82,6 +89,8 @@ class Flag:
             value = self.convert(text) if self.convert else text
         except ValueError as exc:
             raise UsageError(f'invalid argument "{text}" for "{self.title()}" flag: {exc}') from None
+        if self.warns:
+            out(f"Flag --{self.name} has been deprecated, use --{self.to} instead")
         if not self.many:
             options.values[self.to] = value
         elif self.to in options.changed:

@@ -20,7 +20,7 @@ _MANY = "CONTAINER [CONTAINER...]"
 _STOP_FLAGS = [
     Flag("signal", "string", "Signal to send to the container", short="s"),
     Flag("timeout", "int", "Seconds to wait before killing the container", short="t"),
-    Flag("time", "int", "", hidden=True, to="timeout"),
+    Flag("time", "int", "", hidden=True, to="timeout", warns=True),
 ]
 
 

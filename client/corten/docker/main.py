@@ -102,7 +102,7 @@ def _invoke(options: Options, path: str, entry: tuple[str, str, str], words: lis
         out(usage.command_help(path, command))
         return 0
     except UsageError as exc:
-        code = ENGINE_FAILED if exc.bare else command.failure
+        code = exc.code or (ENGINE_FAILED if exc.bare else command.failure)
         return _usage_error(path, command.usage(path), exc, code)
     except CortenError as exc:
         return _failed(path, command, exc)

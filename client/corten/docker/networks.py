@@ -31,6 +31,12 @@ class Attachment:
         """Whether it is a network that someone created (only these have names and addresses)."""
         return self.name not in _BUILT_IN and not self.name.startswith("container:")
 
+    def is_described(self) -> bool:
+        """Whether anything is asked of the endpoint."""
+        texts = (self.ipv4, self.ipv6, self.mac)
+        lists = (self.aliases, self.links, self.link_local, self.driver_opts)
+        return any(texts) or any(lists) or self.priority != 0
+
     def endpoint(self) -> dict[str, Any]:
         """The API's EndpointSettings, with every member, as docker sends it."""
         ipam: dict[str, Any] = {}
@@ -94,7 +100,7 @@ def networking(options: Options) -> tuple[str, dict[str, Any]]:
     if len(attachments) > 1:
         for other in attachments[1:]:
             if not other.is_user_defined():
-                problem = "cannot attach both user-defined and non-user-defined networks"
+                problem = "cannot attach both user-defined and non-user-defined network-modes"
                 raise ValueError(f"conflicting options: {problem}")
     endpoints: dict[str, Any] = {}
     for at, attachment in enumerate(attachments):
@@ -105,7 +111,8 @@ def networking(options: Options) -> tuple[str, dict[str, Any]]:
         if attachment.name in endpoints:
             problem = f'cannot attach to network "{attachment.name}" more than once'
             raise ValueError(f"conflicting options: {problem}")
-        endpoints[attachment.name] = attachment.endpoint()
+        if attachment.name == "default" or attachment.is_user_defined() or attachment.is_described():
+            endpoints[attachment.name] = attachment.endpoint()
     return attachments[0].name, endpoints
 
 

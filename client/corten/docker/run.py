@@ -143,11 +143,11 @@ def _run_create(session: Session, options: Options) -> int:
 
 
 def _run_run(session: Session, options: Options) -> int:
-    if options["detach"] and options["attach"]:
-        raise CortenError("conflicting options: cannot specify both --attach and --detach")
     streams = create_body.attached_streams(options)
     keys = options["detach-keys"]
     try:
+        if options["detach"] and options["attach"]:
+            raise CortenError("conflicting options: cannot specify both --attach and --detach")
         check_terminal(stdin="stdin" in streams, terminal=options["tty"])
     except CortenError as exc:
         err(exc.message)

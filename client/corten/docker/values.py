@@ -210,7 +210,8 @@ def ulimit(text: str) -> dict[str, Any]:
     soft = integer(soft_text)
     hard = integer(hard_text) if colon else soft
     if hard != -1 and (soft > hard or soft == -1):
-        raise ValueError(f"ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}")
+        found = f"{soft} > {hard}" if soft != -1 else f"soft: -1 (unlimited), hard: {hard}"
+        raise ValueError(f"ulimit soft limit must be less than or equal to hard limit: {found}")
     return {"Name": name, "Hard": hard, "Soft": soft}
 
 
