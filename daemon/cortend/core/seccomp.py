@@ -50,9 +50,13 @@ def parse_profile(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise InvalidArgument(f"Decoding seccomp profile failed: {str(error)[:200]}") from error
     if not isinstance(profile, dict) or not isinstance(profile.get("defaultAction"), str):
-        raise InvalidArgument("seccomp profile has no defaultAction", hint="see docker's default.json for the format")
+        raise InvalidArgument(
+            "seccomp profile has no defaultAction", hint="see docker's default.json for the format"
+        )
     if profile.get("architectures") and profile.get("archMap"):
-        raise InvalidArgument("both 'architectures' and 'archMap' are specified in the seccomp profile, use either")
+        raise InvalidArgument(
+            "both 'architectures' and 'archMap' are specified in the seccomp profile, use either"
+        )
     return profile
 
 

@@ -38,7 +38,7 @@ Warn = Callable[[str], None]
 """Told of every wish that was cut to what is possible."""
 
 _RLIMITS = frozenset(
-    ["as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack"]
+    "as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack".split()  # noqa: SIM905
 )
 _NAMESPACES = ("mount", "network", "uts", "pid", "ipc", "cgroup")
 _IPC_SYSCTLS = frozenset(
@@ -189,7 +189,9 @@ def _cwd(cwd: str) -> str:
         return "/"
     path = clean_target(cwd, what="working directory")
     if re.match(r"/proc/[^/]+/(fd|task|cwd|root)(/|\Z)", path):
-        raise InvalidArgument(f"working directory {path!r} is not allowed", hint="name a directory of the container")
+        raise InvalidArgument(
+            f"working directory {path!r} is not allowed", hint="name a directory of the container"
+        )
     return path
 
 
@@ -221,7 +223,9 @@ def _rlimit(limit: Rlimit, facts: HostFacts, warn: Warn) -> dict[str, Any]:
         raise InvalidArgument(f"invalid ulimit type: {limit.name[:40]}", hint="as in `nofile=1024:2048`")
     soft, hard = _limit(limit.soft), _limit(limit.hard)
     if soft > hard:
-        raise InvalidArgument(f"ulimit soft limit must be less than or equal to hard limit: {limit.soft} > {limit.hard}")
+        raise InvalidArgument(
+            f"ulimit soft limit must be less than or equal to hard limit: {limit.soft} > {limit.hard}"
+        )
     top = _limit(facts.hard_limits.get(name, -1))
     if hard > top and "CAP_SYS_RESOURCE" not in facts.held:
         warn(f"ulimit {name} cannot rise above the daemon's own hard limit {top}")
@@ -248,7 +252,8 @@ def _linux(spec: ContainerSpec, context: SpecContext, bounding: list[str], warn:
         linux["maskedPaths"] = [*MASKED_PATHS, *facts.thermal] if masked is None else list(masked)
         linux["readonlyPaths"] = list(READONLY_PATHS if readonly is None else readonly)
         if security.seccomp != "unconfined":
-            profile = seccomp.parse_profile(security.seccomp) if security.seccomp else seccomp.default_profile()
+            text = security.seccomp
+            profile = seccomp.parse_profile(text) if text else seccomp.default_profile()
             linux["seccomp"] = seccomp.resolve(
                 profile, capabilities=frozenset(bounding), machine=facts.machine, kernel=facts.kernel
             )
@@ -273,7 +278,7 @@ def _namespaces(spec: ContainerSpec, context: SpecContext) -> list[dict[str, str
             continue
         path = context.joined.get(kind, context.netns if kind == "network" else "")
         if shared.get(kind, "").startswith("container:") and not path:
-            raise InvalidArgument(f"cannot join the {kind} namespace of {shared[kind]}: it is not running")
+            raise InvalidArgument(f"cannot join the {kind} namespace of {shared[kind]}: not running")
         result.append({"type": kind, "path": path} if path else {"type": kind})
     if path := context.joined.get("user"):
         result.append({"type": "user", "path": path})

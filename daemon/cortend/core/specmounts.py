@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 PROPAGATIONS = frozenset({"private", "rprivate", "shared", "rshared", "slave", "rslave"})
 
 _BIND_OPTIONS = frozenset(
-    ["bind", "rbind", "ro", "rw", "nosuid", "nodev", "noexec", "suid", "dev", "exec", "noatime", "nodiratime", "relatime", "norelatime", "strictatime", "nostrictatime", "sync", "async", "mand", "nomand", "rro"]
+    [
+        "bind", "rbind", "ro", "rw", "rro", "nosuid", "nodev", "noexec", "suid", "dev", "exec", "noatime", "nodiratime",
+        "relatime", "norelatime", "strictatime", "nostrictatime", "sync", "async", "mand", "nomand",
+    ]
 )
-_TMPFS_FLAGS = frozenset(
-    ["ro", "rw", "nosuid", "nodev", "noexec", "suid", "dev", "exec", "noatime", "nodiratime", "relatime", "norelatime", "strictatime", "nostrictatime", "sync", "async"]
-)
+_TMPFS_FLAGS = _BIND_OPTIONS - {"bind", "rbind", "rro", "mand", "nomand"}
 _TMPFS_VALUES = ("size=", "mode=", "uid=", "gid=", "nr_inodes=", "nr_blocks=", "mpol=")
 
 
@@ -51,16 +52,13 @@ def _defaults(spec: ContainerSpec, context: SpecContext) -> list[dict[str, Any]]
         _mount("proc", "proc", "/proc", "nosuid", "noexec", "nodev"),
         _mount("tmpfs", "tmpfs", "/dev", "nosuid", "strictatime", "mode=755", "size=65536k"),
         _mount(
-            "devpts", "devpts", "/dev/pts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"
+            "devpts", "devpts", "/dev/pts",
+            "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5",
         ),
-        _sysfs(spec, access),
+        _mount("sysfs", "sysfs", "/sys", "nosuid", "noexec", "nodev", access),
         _mount("cgroup", "cgroup", "/sys/fs/cgroup", access, "nosuid", "noexec", "nodev", "relatime"),
         *_ipc(spec, context),
     ]
-
-
-def _sysfs(spec: ContainerSpec, access: str) -> dict[str, Any]:
-    return _mount("sysfs", "sysfs", "/sys", "nosuid", "noexec", "nodev", access)
 
 
 def _ipc(spec: ContainerSpec, context: SpecContext) -> list[dict[str, Any]]:

@@ -68,7 +68,9 @@ def _memory(wanted: Resources, facts: HostFacts, warn: Callable[[str], None]) ->
         warn("this kernel does not support swap limits: memory is limited without swap")
     if wanted.memory_swappiness is not None and wanted.memory_swappiness >= 0:
         if wanted.memory_swappiness > 100:
-            raise InvalidArgument(f"invalid value: {wanted.memory_swappiness}, valid memory swappiness range is 0-100")
+            raise InvalidArgument(
+                f"invalid value: {wanted.memory_swappiness}, valid memory swappiness range is 0-100"
+            )
         if facts.layout == "v2":
             warn("memory swappiness does not exist on cgroup v2: it is discarded")
         else:
@@ -96,9 +98,10 @@ def _cpu(wanted: Resources, facts: HostFacts) -> dict[str, Any]:
     if wanted.nano_cpus:
         if wanted.cpu_period or wanted.cpu_quota:
             raise InvalidArgument("conflicting options: CPUs and CPU period or quota cannot both be set")
-        if wanted.nano_cpus < 10_000_000 or (facts.cpus and wanted.nano_cpus > facts.cpus * 1_000_000_000):
+        most = facts.cpus or 1024
+        if not 10_000_000 <= wanted.nano_cpus <= most * 1_000_000_000:
             raise InvalidArgument(
-                f"range of CPUs is from 0.01 to {facts.cpus or 1}.00, as there are only {facts.cpus or 1} CPUs available"
+                f"range of CPUs is from 0.01 to {most}.00, as there are only {most} CPUs available"
             )
         cpu["period"] = CPU_PERIOD
         cpu["quota"] = wanted.nano_cpus * CPU_PERIOD // 1_000_000_000
@@ -126,7 +129,9 @@ def _device_rules(spec: ContainerSpec, context: SpecContext) -> list[dict[str, A
     ]
     for wish, nodes in zip(spec.devices, context.devices, strict=False):
         if not re.fullmatch(r"[rwm]{1,3}", wish.permissions):
-            raise InvalidArgument(f"invalid device permissions {wish.permissions[:20]!r}", hint="some of r, w and m")
+            raise InvalidArgument(
+                f"invalid device permissions {wish.permissions[:20]!r}", hint="some of r, w and m"
+            )
         rules += [
             {"allow": True, "type": n.kind, "major": n.major, "minor": n.minor, "access": wish.permissions}
             for n in nodes
