@@ -26,6 +26,7 @@ from pathlib import Path
 from corten_shared.errors import Conflict, InvalidArgument
 from corten_shared.models.container import PortMapping
 from corten_shared.models.network import Endpoint, NetworkRecord
+from cortend.linux.netns import run_apart
 from cortend.network import conntrack, ipam, links, rules, sysctls
 from cortend.network.nft import Nftables, RulesRefused
 from cortend.network.pins import NamespacePins
@@ -90,7 +91,7 @@ class BridgeNetwork:
 
     def ensure(self, endpoints: Iterable[Endpoint]) -> None:
         """See `NetworkDriver.ensure`. Raises Conflict when an endpoint's address is not of the configured subnet."""
-        live = list(endpoints)
+        live = self._own(endpoints)
         subnet = self._choose()
         for endpoint in live:
             _address_in(endpoint, subnet)
@@ -99,6 +100,7 @@ class BridgeNetwork:
             self._reattach(live)
             self._replace_published(live)
             self._ready = True
+        self._warn_of_foreign_drop()
 
     def allocate(self, taken: Collection[str], after: str = "") -> str:
         """See `NetworkDriver.allocate`."""
@@ -124,6 +126,10 @@ class BridgeNetwork:
             self._ready = False
 
     # --- namespaces ------------------------------------------------------------------------------------------
+
+    def namespace_path(self, name: str) -> str:
+        """See `NetworkDriver.namespace_path`."""
+        return self._pins.path(name)
 
     def create_namespace(self, name: str) -> str:
         """See `NetworkDriver.create_namespace`."""
@@ -151,9 +157,7 @@ class BridgeNetwork:
         )
         spec = self._veth(connected, address)
         with contextlib.ExitStack() as undo:
-            with links.netlink() as socket:
-                links.delete(socket, spec.host_name)
-                self._make_veth(socket, spec)
+            self._make_veth(spec)
             undo.callback(self._delete_veth, spec.host_name)
             self._publish(connected)
             undo.pop_all()
@@ -166,7 +170,7 @@ class BridgeNetwork:
 
     def sweep(self, endpoints: Iterable[Endpoint], netns: Collection[str]) -> list[str]:
         """See `NetworkDriver.sweep`."""
-        live = list(endpoints)
+        live = self._own(endpoints)
         removed = [f"interface {name}" for name in self._sweep_links({_veth_name(each) for each in live})]
         with self._lock:
             stale = self._published.keys() - _targets(live).keys()
@@ -175,18 +179,25 @@ class BridgeNetwork:
                 removed += [f"port {place}" for place in sorted(stale)]
         return removed + [f"network namespace {path}" for path in self._pins.sweep(netns)]
 
+    def _own(self, endpoints: Iterable[Endpoint]) -> list[Endpoint]:
+        """Those of this network: an endpoint of `none` has a namespace and nothing else."""
+        return [each for each in endpoints if each.network == self._settings.name and each.address]
+
     # --- the bridge ------------------------------------------------------------------------------------------
 
     def _choose(self) -> IPv4Network:
         """The subnet: configured, else the bridge's as it is, else a free one; settled for this process's life."""
         with self._lock:
             if self._subnet is None:
-                with links.netlink() as socket:
-                    link = links.find(socket, self._settings.interface)
-                    present = links.addresses_of(socket, link.ifindex) if link else []
-                    in_use = [] if present else links.networks_in_use(socket)
-                self._subnet = present[0].network if present else ipam.choose_subnet(in_use)
+                # The caller may be inside an event loop, which pyroute2's own cannot nest in.
+                self._subnet = run_apart(self._find_subnet)
             return self._subnet
+
+    def _find_subnet(self) -> IPv4Network:
+        with links.netlink() as socket:
+            link = links.find(socket, self._settings.interface)
+            present = links.addresses_of(socket, link.ifindex) if link else []
+            return present[0].network if present else ipam.choose_subnet(links.networks_in_use(socket))
 
     def _make_bridge(self, subnet: IPv4Network) -> None:
         interface, gateway = self._settings.interface, ipam.gateway_of(subnet)
@@ -204,6 +215,20 @@ class BridgeNetwork:
             log.warning(
                 "enabled net.ipv4.ip_forward: this host now forwards between all its interfaces; "
                 "set a forward policy in its firewall if it is on several networks"
+            )
+
+    def _warn_of_foreign_drop(self) -> None:
+        """A drop in another table (docker's FORWARD policy) is final whatever our rules say, and not ours to change."""
+        try:
+            foreign = self._nft.run("list chain ip filter FORWARD\n")
+        except RulesRefused:
+            return
+        if "policy drop" in foreign:
+            name = self._settings.interface
+            log.warning(
+                "the host's firewall drops forwarded packets by default, so containers may not reach the outside; "
+                f"allow the bridge: iptables -I FORWARD -i {name} -j ACCEPT; iptables -I FORWARD -o {name} -j ACCEPT "
+                "(with docker: in DOCKER-USER)"
             )
 
     def _reattach(self, live: Iterable[Endpoint]) -> None:
@@ -243,14 +268,18 @@ class BridgeNetwork:
             mtu=self._settings.mtu,
         )
 
-    def _make_veth(self, socket: links.Netlink, spec: links.VethSpec) -> None:
-        """Make the pair; if the bridge has vanished under us, make that first."""
+    def _make_veth(self, spec: links.VethSpec) -> None:
+        """Make the pair; one left by a crash goes first, and if the bridge has vanished under us, it is made again."""
         try:
-            links.make_veth(socket, spec)
+            with links.netlink() as socket:
+                links.make_veth(socket, spec)
+            return
         except links.LinkError as error:
-            if error.errno != errno.ENODEV:
+            if error.errno not in (errno.EEXIST, errno.ENODEV):
                 raise
-            self._make_bridge(self._choose())
+        self._make_bridge(self._choose())
+        with links.netlink() as socket:
+            links.delete(socket, spec.host_name)
             links.make_veth(socket, spec)
 
     def _delete_veth(self, name: str) -> None:

@@ -11,9 +11,10 @@ import errno
 import os
 from collections.abc import Iterator
 from ipaddress import IPv4Interface, IPv4Network
+from socket import if_nametoindex
 from typing import Any, NamedTuple
 
-from corten_shared.errors import CortenError, Unavailable
+from corten_shared.errors import CortenError, NotFound, Unavailable
 from cortend.linux.netns import run_in_netns
 from cortend.network import sysctls
 
@@ -59,6 +60,8 @@ def netlink() -> Iterator[Netlink]:
             yield socket
     except NetlinkError as error:
         raise LinkError(error.code, str(error.args[-1])) from error
+    except OSError as error:
+        raise LinkError(error.errno or 0, str(error)) from error
 
 
 class LinkError(Unavailable):
@@ -129,25 +132,23 @@ def make_bridge(socket: Netlink, name: str, gateway: IPv4Interface, mac: str, mt
 
 
 def make_veth(socket: Netlink, spec: VethSpec) -> None:
-    """The pair, its inner end made directly in the namespace with address and default route; all or nothing."""
-    bridge = find(socket, spec.bridge)
-    if bridge is None:
-        raise LinkError(errno.ENODEV, spec.bridge)
-    inner = {"ifname": spec.inner_name, "address": spec.mac, "mtu": spec.mtu}
-    fd = os.open(spec.netns, os.O_RDONLY | os.O_CLOEXEC)
+    """The pair, its inner end made directly in the namespace with address and default route; all or nothing.
+
+    Indices come from ioctl(2), not from netlink: a tenth of the cost, and this is in every container's start.
+    """
+    fd = _open_netns(spec.netns)
     try:
         socket.link(
-            "add", ifname=spec.host_name, kind="veth", mtu=spec.mtu, master=bridge.ifindex, state="up",
-            peer={**inner, "net_ns_fd": fd},
+            "add", ifname=spec.host_name, kind="veth", mtu=spec.mtu, master=_index_of(spec.bridge), state="up",
+            peer={"ifname": spec.inner_name, "address": spec.mac, "mtu": spec.mtu, "net_ns_fd": fd},
         )  # fmt: skip
     finally:
         os.close(fd)
     try:
         sysctls.write({f"ipv6/conf/{spec.host_name}/disable_ipv6": "1"})
-        made = find(socket, spec.host_name)
-        assert made is not None
         # Hairpin: where br_netfilter is on, a container reaches its own published port through the same bridge port.
-        socket.link("set", index=made.ifindex, ifalias=spec.alias, kind="bridge_slave", mode=_HAIRPIN)
+        made = _index_of(spec.host_name)
+        socket.link("set", index=made, ifalias=spec.alias, kind="bridge_slave", mode=_HAIRPIN)
         run_in_netns(spec.netns, lambda: _configure(spec))
     except BaseException:
         with contextlib.suppress(CortenError):
@@ -179,16 +180,30 @@ def delete(socket: Netlink, name: str) -> bool:
 
 def _configure(spec: VethSpec) -> None:
     """The inner end: address, up, default route. Runs in the namespace."""
+    network, index = spec.address.network, _index_of(spec.inner_name)
     with netlink() as socket:
-        link = find(socket, spec.inner_name)
-        assert link is not None
-        network = spec.address.network
         socket.addr(
-            "add", index=link.ifindex, address=str(spec.address.ip), prefixlen=network.prefixlen,
+            "add", index=index, address=str(spec.address.ip), prefixlen=network.prefixlen,
             broadcast=str(network.broadcast_address),
         )  # fmt: skip
-        socket.link("set", index=link.ifindex, state="up")
+        socket.link("set", index=index, state="up")
         socket.route("add", dst="default", gateway=spec.gateway)
+
+
+def _open_netns(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise NotFound(f"cannot open network namespace {path}: {reason}", subject=path) from error
+
+
+def _index_of(name: str) -> int:
+    """The index of an interface in the calling thread's namespace; raises LinkError."""
+    try:
+        return if_nametoindex(name)
+    except OSError as error:
+        raise LinkError(errno.ENODEV, name) from error
 
 
 def _addresses(socket: Netlink) -> list[tuple[int, IPv4Interface]]:

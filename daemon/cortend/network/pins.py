@@ -24,11 +24,15 @@ class NamespacePins:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    def create(self, name: str) -> str:
-        """A new namespace with `lo` up; what an earlier crash left under the name is replaced."""
+    def path(self, name: str) -> str:
+        """Where `create(name)` pins; raises InvalidArgument for a name that is not one plain file's."""
         if not _NAME.match(name):
             raise InvalidArgument(f"invalid network namespace name {name[:60]!r}")
-        path = str(self.directory / name)
+        return str(self.directory / name)
+
+    def create(self, name: str) -> str:
+        """A new namespace with `lo` up; what an earlier crash left under the name is replaced."""
+        path = self.path(name)
         self.directory.mkdir(mode=0o711, parents=True, exist_ok=True)
         unpin_netns(path)
 
