@@ -21,6 +21,7 @@ a head may take.
 from __future__ import annotations
 
 import asyncio
+import logging
 import select
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, cast
@@ -32,6 +33,8 @@ from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
+
+log = logging.getLogger(__name__)
 
 MAX_HEAD = 64 << 10
 """Bytes of a request line and headers together (431 beyond)."""
@@ -270,7 +273,7 @@ class HijackProtocol(HttpToolsProtocol):
         self._stop_head_timer()
         if self.transport.is_closing():
             return
-        self.logger.debug("refused a connection: %d %s", status, reason)
+        log.debug("refused a connection: %d %s", status, reason)
         if self.cycle is None or self.cycle.response_complete:
             body = reason.encode("ascii", "replace")
             head = b"content-type: text/plain\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
