@@ -69,7 +69,9 @@ class Lines:
         self._stream.flush()
 
     def update(self, name: str, state: str, current: int = 0, total: int = 0) -> None:
-        """A part is in `state`; counts are not shown here."""
+        """A part is in `state`. States that only move bytes are not told: there would be many."""
+        if current or total:
+            return
         if self._states.get(name) != state:
             self._states[name] = state
             self.message(f"{name}: {state}")

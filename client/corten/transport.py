@@ -189,10 +189,17 @@ class Response:
         self._owner.give_back(self.connection, reusable=framed and not closing)
 
     def chunks(self) -> Iterator[bytes]:
-        """The body as it arrives. Raises Unavailable when it ends before its time."""
-        if self._open:
+        """The body as it arrives. Raises Unavailable when it ends before its time.
+
+        An error, or a reader that stops half-way, closes the connection.
+        """
+        if not self._open:
+            return
+        try:
             yield from self._chunked_body() if self._chunked else self._plain_body()
             self._finish()
+        finally:
+            self.close()
 
     def _plain_body(self) -> Iterator[bytes]:
         left = self._left
@@ -226,7 +233,6 @@ class Response:
         for data in self.chunks():
             body += data
             if len(body) > limit:
-                self.close()
                 raise DataLoss(f"an answer of {self.connection.where} is longer than {limit} bytes")
         return bytes(body)
 
@@ -246,7 +252,6 @@ class Response:
                 rest = bytearray(last)
                 yield from (line.rstrip(b"\r") for line in whole)
             if len(rest) > MAX_LINE:
-                self.close()
                 raise DataLoss(f"a line of {self.connection.where} is longer than {MAX_LINE} bytes")
         if rest:
             yield bytes(rest).rstrip(b"\r")
@@ -309,6 +314,7 @@ class Transport:
         self._tls = tls or (TLS(None, None, None, verify=True) if self.address.tls else None)
         self._headers = dict(headers or {})
         self._idle: Connection | None = None
+        self._keeping = True
 
     def __enter__(self) -> Transport:
         return self
@@ -319,7 +325,8 @@ class Transport:
         self.close()
 
     def close(self) -> None:
-        """Close the connection that is kept for the next request."""
+        """Close the connection that is kept for the next request, and keep none from now on."""
+        self._keeping = False
         if self._idle is not None:
             self._idle.close()
             self._idle = None
@@ -367,7 +374,7 @@ class Transport:
 
     def give_back(self, connection: Connection, *, reusable: bool) -> None:
         """Keep `connection`, whose reply was read whole, for the next request, or close it."""
-        if reusable and self._idle is None:
+        if reusable and self._keeping and self._idle is None:
             self._idle = connection
         else:
             connection.close()
