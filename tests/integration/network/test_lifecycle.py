@@ -19,10 +19,11 @@ from suites.network_driver import new_endpoint
 pytestmark = pytest.mark.root
 
 
-def kernel_state() -> tuple[str, ...]:
-    """Interfaces, addresses, routes and rules of the host, without a carrier's state, which the kernel updates late."""
-    links = "\n".join(" ".join(line.split()[:1] + line.split()[2:]) for line in sh("ip", "-4", "-br", "addr").splitlines())
-    return (links, str(sorted(interfaces())), " ".join(sh("ip", "route").replace("linkdown", "").split()), sh("nft", "list", "ruleset"))
+def kernel_state() -> tuple[object, ...]:
+    """Interfaces, addresses, routes and rules of the host, without a carrier's state: the kernel updates it late."""
+    lines = [line.split() for line in sh("ip", "-4", "-br", "addr").splitlines()]
+    routes = sh("ip", "route").replace("linkdown", "").split()
+    return interfaces(), [line[:1] + line[2:] for line in lines], routes, sh("nft", "list", "ruleset")
 
 
 def interfaces() -> set[str]:
