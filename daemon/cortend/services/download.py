@@ -1,0 +1,124 @@
+"""Blobs from a registry into the content store: resumed, shared, verified."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from corten_shared.errors import AlreadyExists, DataLoss, NotFound, ResourceExhausted, Unavailable
+from corten_shared.models.oci import Descriptor
+from cortend.core.content import ContentStore
+from cortend.core.registry import Fetcher
+from cortend.core.workers import Workers
+from cortend.services.hops import Hops
+from cortend.services.locks import Locks
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 5
+"""How often a blob's download is begun or continued (docker's figure)."""
+Progress = Callable[[int], None]
+
+
+class Downloader:
+    """Fetches blobs; at most `concurrent` at a time in the whole daemon, each digest once.
+
+    An ingest that was broken off stays and is continued: by the next attempt, pull or daemon.
+    """
+
+    def __init__(
+        self, *, content: ContentStore, workers: Workers, concurrent: int = 3, pause: float = 1.0
+    ) -> None:
+        self._content = content
+        self._workers = workers
+        self._slots = asyncio.Semaphore(concurrent)
+        self._locks = Locks()
+        self._pause = pause
+
+    async def fetch(
+        self, ns: str, fetcher: Fetcher, blob: Descriptor, lease: str, progress: Progress
+    ) -> bool:
+        """Have the blob in the namespace and under the lease; False when it was in the store already.
+
+        Raises as Fetcher.blob; DataLoss when the bytes do not have the digest (they are dropped then),
+        ResourceExhausted when the disk is full (the ingest is dropped, its room is needed).
+        """
+        async with self._locks.hold(blob.digest):
+            if await self._adopt(ns, blob, lease):
+                return False
+            async with self._slots:
+                for attempt in range(1, ATTEMPTS + 1):
+                    try:
+                        return await self._download(ns, fetcher, blob, lease, progress)
+                    except Unavailable as error:
+                        if attempt == ATTEMPTS:
+                            raise
+                        log.info("download broke off", extra={"fields": {"digest": blob.digest, "error": str(error)}})
+                        await asyncio.sleep(self._pause * attempt)
+        raise AssertionError("the last attempt raises")
+
+    async def _adopt(self, ns: str, blob: Descriptor, lease: str) -> bool:
+        """Whether the bytes were here; with another size than promised somebody lies, or they are damaged."""
+
+        def adopt() -> bool:
+            if not self._content.adopt(ns, blob.digest, lease=lease):
+                return False
+            size = self._content.info(ns, blob.digest).size
+            if size != blob.size:
+                raise DataLoss(
+                    f"content {blob.digest} has {size} bytes, the manifest says {blob.size}", subject=blob.digest
+                )
+            return True
+
+        return await self._workers.run(adopt)
+
+    async def _download(
+        self, ns: str, fetcher: Fetcher, blob: Descriptor, lease: str, progress: Progress
+    ) -> bool:
+        ref = f"blob-{blob.digest}"
+        try:
+            writer = await self._workers.run_slow(
+                self._content.writer, ns, ref, lease=lease, expected=blob.digest, size=blob.size
+            )
+        except AlreadyExists:
+            return not await self._adopt(ns, blob, lease)
+        resumed = writer.offset
+        hops = Hops(self._workers, writer)
+        try:
+            if writer.offset < blob.size:
+                await self._copy(fetcher, blob, hops, progress)
+            await hops.run(writer.commit, blob.size, blob.digest)
+        except AlreadyExists:
+            await self._adopt(ns, blob, lease)
+        except DataLoss as error:
+            if resumed:  # what an earlier daemon left may be damaged: start over once
+                raise Unavailable(f"resumed download of {blob.digest} was damaged", subject=blob.digest) from error
+            raise
+        except ResourceExhausted:
+            await hops.finish(writer.close)
+            await self._drop(ns, ref)
+            raise
+        finally:
+            await hops.finish(writer.close)
+        return True
+
+    async def _copy(self, fetcher: Fetcher, blob: Descriptor, hops: Hops, progress: Progress) -> None:
+        async with fetcher.blob(blob, hops.writer.offset) as stream:
+            if stream.offset != hops.writer.offset:
+                await hops.run(hops.writer.truncate, stream.offset)
+            received = stream.offset
+            progress(received)
+            try:
+                async for chunk in stream.chunks:
+                    received += len(chunk)
+                    await hops.gather(chunk)
+                    progress(received)
+            finally:
+                await hops.flush()  # also when the connection broke: what came is worth keeping
+
+    async def _drop(self, ns: str, ref: str) -> None:
+        try:
+            await self._workers.run(self._content.abort, ns, ref)
+        except (NotFound, Unavailable):
+            log.debug("no ingest %s to drop", ref)

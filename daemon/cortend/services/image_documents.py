@@ -1,0 +1,191 @@
+"""An image's documents in the content store: index, manifest and config, found and kept together.
+
+    image record -> [index ->] manifest -> config -> snapshot of its top layer
+                                    `----> layers
+
+The arrows are labels `gc.ref.*` on the blobs, so the collector keeps what an image needs.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from threading import Lock
+from typing import NamedTuple
+
+from corten_shared import digest as digests
+from corten_shared.errors import AlreadyExists, InvalidArgument, NotFound
+from corten_shared.models.oci import (
+    DOCKER_CONFIG,
+    INDEXES,
+    LAYER_COMPRESSION,
+    OCI_CONFIG,
+    Descriptor,
+    ImageConfig,
+    Manifest,
+    Platform,
+)
+from cortend.core import platforms
+from cortend.core.content import ContentStore
+from cortend.core.documents import MAX_INDEX_DEPTH, parse_config, parse_index, parse_manifest
+
+MAX_DOCUMENT = 4 << 20
+"""Largest manifest, index or config, in bytes."""
+
+_REMEMBERED = 256
+
+
+class ImageDocuments(NamedTuple):
+    """One platform's image. `manifest_digest` is the manifest's own (below an index), `id` the config's digest."""
+
+    manifest_digest: str
+    manifest: Manifest
+    config: ImageConfig
+
+    @property
+    def id(self) -> str:
+        """Docker's image id."""
+        return self.manifest.config.digest
+
+    @property
+    def chain(self) -> list[str]:
+        """The chain ids of the layers, lowest first: names of their snapshots."""
+        return digests.chain_ids(self.config.rootfs.diff_ids)
+
+    @property
+    def platform(self) -> Platform:
+        """What it runs on."""
+        config = self.config
+        return Platform(os=config.os, architecture=config.architecture, variant=config.variant)
+
+
+class DocumentStore:
+    """Reads and writes image documents of a namespace. Blocks; safe from many threads.
+
+    Documents are read once: content never changes under its digest.
+    """
+
+    def __init__(self, content: ContentStore, host: Platform) -> None:
+        self._content = content
+        self.host = host
+        self._known: OrderedDict[tuple[str, str, str], ImageDocuments] = OrderedDict()
+        self._lock = Lock()
+
+    def load(self, ns: str, target: Descriptor, wanted: Platform | None = None) -> ImageDocuments:
+        """The image below `target` for a platform (None: the host's, else whichever is there).
+
+        Raises NotFound when there is none for it, or its content is missing; InvalidArgument for broken documents.
+        """
+        key = (ns, target.digest, str(wanted or ""))
+        with self._lock:
+            if found := self._known.get(key):
+                self._known.move_to_end(key)
+                return found
+        found = self._load(ns, target, wanted)
+        with self._lock:
+            self._known[key] = found
+            while len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+        return found
+
+    def forget(self, ns: str, digest: str) -> None:
+        """Drop what is remembered of a target: an image was removed, or an index has more platforms now."""
+        with self._lock:
+            for key in [key for key in self._known if key[:2] == (ns, digest)]:
+                del self._known[key]
+
+    def store(self, ns: str, digest: str, data: bytes, labels: Mapping[str, str], lease: str) -> None:
+        """Keep a document under its digest with these labels added; what is there already is adopted."""
+        if self._content.adopt(ns, digest, dict(labels), lease):
+            return
+        try:
+            with self._content.writer(
+                ns, f"document-{digest}-{lease}", lease=lease, expected=digest, size=len(data)
+            ) as writer:
+                writer.truncate(0)
+                writer.write(data)
+                writer.commit(len(data), digest, dict(labels))
+        except AlreadyExists:
+            self._content.adopt(ns, digest, dict(labels), lease)
+
+    def read(self, ns: str, digest: str) -> bytes:
+        """A document's bytes; raises NotFound."""
+        return self._content.read(ns, digest, MAX_DOCUMENT)
+
+    def _load(self, ns: str, target: Descriptor, wanted: Platform | None) -> ImageDocuments:
+        descriptor = target
+        for _ in range(MAX_INDEX_DEPTH + 1):
+            if descriptor.media_type not in INDEXES:
+                break
+            descriptor = self._pick(ns, descriptor, wanted)
+        what = f"manifest {descriptor.digest}"
+        manifest = parse_manifest(self.read(ns, descriptor.digest), descriptor.media_type, what)
+        what = f"config {manifest.config.digest}"
+        return ImageDocuments(descriptor.digest, manifest, parse_config(self.read(ns, manifest.config.digest), what))
+
+    def _pick(self, ns: str, index: Descriptor, wanted: Platform | None) -> Descriptor:
+        what = f"index {index.digest}"
+        manifests = parse_index(self.read(ns, index.digest), index.media_type, what).manifests
+        chosen = platforms.choose(manifests, wanted or self.host)
+        if chosen is not None and (wanted is not None or self._has(ns, chosen.digest)):
+            return chosen
+        for other in manifests if wanted is None else ():
+            if self._has(ns, other.digest):  # pulled for another platform
+                return other
+        raise no_platform(wanted or self.host)
+
+    def _has(self, ns: str, digest: str) -> bool:
+        try:
+            self._content.info(ns, digest)
+        except NotFound:
+            return False
+        return True
+
+
+def no_platform(wanted: Platform) -> NotFound:
+    """The error, in docker's words, for an index that has nothing for a platform."""
+    return NotFound(
+        f"no matching manifest for {wanted} in the manifest list entries",
+        subject=str(wanted),
+        hint="choose a platform that the image was made for, with --platform",
+    )
+
+
+def check_image(manifest: Manifest, config: ImageConfig, what: str) -> None:
+    """Refuse what cannot be unpacked: other artifacts, other systems, layers of unknown kinds or other number.
+
+    Raises InvalidArgument naming `what`.
+    """
+    if manifest.config.media_type not in (OCI_CONFIG, DOCKER_CONFIG):
+        raise InvalidArgument(
+            f"{what} is no container image: unsupported media type {manifest.config.media_type[:100]}", subject=what
+        )
+    if config.os not in ("", "linux"):
+        raise InvalidArgument(f"{what} is made for the operating system {config.os[:40]!r}, not linux", subject=what)
+    for layer in manifest.layers:
+        if layer.media_type not in LAYER_COMPRESSION:
+            raise InvalidArgument(
+                f"layer {layer.digest} of {what} has the unsupported media type {layer.media_type[:100]!r}",
+                subject=what,
+            )
+    if len(manifest.layers) != len(config.rootfs.diff_ids):
+        raise InvalidArgument(
+            f"{what} has {len(manifest.layers)} layers but its config lists {len(config.rootfs.diff_ids)}", subject=what
+        )
+
+
+def content_references(digest_of: Mapping[str, str]) -> dict[str, str]:
+    """Labels that keep content: `gc.ref.content.<name>` = digest."""
+    return {f"gc.ref.content.{name}": digest for name, digest in digest_of.items()}
+
+
+def manifest_labels(manifest: Manifest) -> dict[str, str]:
+    """Labels of a manifest: it keeps its config and layers."""
+    layers: Sequence[Descriptor] = manifest.layers
+    names = {f"l.{number}": layer.digest for number, layer in enumerate(layers)}
+    return content_references({"config": manifest.config.digest, **names})
+
+
+def config_labels(snapshotter: str, chain: Sequence[str]) -> dict[str, str]:
+    """Labels of a config: it keeps the snapshot of its top layer, which keeps its parents."""
+    return {f"gc.ref.snapshot.{snapshotter}": chain[-1]} if chain else {}

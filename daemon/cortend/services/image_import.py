@@ -1,0 +1,142 @@
+"""An image from a root file system in a tar: one layer, a config, a manifest."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from corten_shared import digest as digests
+from corten_shared import times
+from corten_shared.errors import AlreadyExists, InvalidArgument, NotFound, Unavailable
+from corten_shared.models.image import ImageRecord
+from corten_shared.models.oci import (
+    OCI_CONFIG,
+    OCI_LAYER,
+    OCI_LAYER_GZIP,
+    OCI_LAYER_ZSTD,
+    OCI_MANIFEST,
+    Descriptor,
+    Manifest,
+    Platform,
+    RunConfig,
+)
+from corten_shared.reference import parse_normalized
+from cortend.core import platforms
+from cortend.core.content import ContentStore
+from cortend.core.metadata import Metadata
+from cortend.core.workers import Workers
+from cortend.services.hops import Hops
+from cortend.services.image_documents import DocumentStore, config_labels, manifest_labels
+from cortend.services.image_names import DANGLING, put_image
+from cortend.services.leases import temporary_lease
+from cortend.services.unpack import Unpacker
+
+_LAYER_TYPES = {"none": OCI_LAYER, "gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD}
+_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+_REFUSED_MAGIC = {b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
+
+
+class ImageImporter:
+    """Makes images from tars."""
+
+    def __init__(
+        self,
+        *,
+        metadata: Metadata,
+        content: ContentStore,
+        documents: DocumentStore,
+        unpacker: Unpacker,
+        workers: Workers,
+        snapshotter: str,
+    ) -> None:
+        self._metadata = metadata
+        self._content = content
+        self._documents = documents
+        self._unpacker = unpacker
+        self._workers = workers
+        self._snapshotter = snapshotter
+
+    async def import_rootfs(
+        self, ns: str, chunks: AsyncIterator[bytes], name: str, *, platform: str, message: str, config: RunConfig
+    ) -> ImageRecord:
+        """See ImageService.import_rootfs."""
+        full = str(parse_normalized(name)) if name else ""
+        if "@" in full:
+            raise InvalidArgument("cannot import digest reference", subject=name)
+        made_for = platforms.parse(platform, self._documents.host)
+        async with temporary_lease(self._metadata, self._workers, ns, "import") as lease:
+            digest, size = await self._take_in(ns, chunks, lease)
+            compression = await self._workers.run(self._compression, ns, digest)
+            layer = Descriptor(mediaType=_LAYER_TYPES[compression], digest=digest, size=size)
+            applied = await self._unpacker.unpack_alone(ns, self._snapshotter, layer, compression, lease)
+            document = _config(config, made_for, applied.diff_id, message)
+            return await self._workers.run(self._store, ns, full, layer, document, applied.diff_id, lease)
+
+    async def _take_in(self, ns: str, chunks: AsyncIterator[bytes], lease: str) -> tuple[str, int]:
+        """The stream as a blob: its digest and size. What came of a stream that fails is dropped."""
+        ref = f"import-{lease}"
+        writer = await self._workers.run(lambda: self._content.writer(ns, ref, lease=lease))
+        hops = Hops(self._workers, writer)
+        committed = False
+        try:
+            async for chunk in chunks:
+                await hops.gather(chunk)
+            await hops.flush()
+            size = writer.offset
+            if not size:
+                raise InvalidArgument("the archive to import is empty")
+            digest = writer.digest
+            try:
+                await hops.run(writer.commit, size)
+            except AlreadyExists:
+                await self._workers.run(self._content.adopt, ns, digest, None, lease)
+            committed = True
+            return digest, size
+        finally:
+            await hops.finish(writer.close)
+            if not committed:
+                with contextlib.suppress(NotFound, Unavailable):
+                    await self._workers.run(self._content.abort, ns, ref)
+
+    def _compression(self, ns: str, digest: str) -> str:
+        with self._content.open(ns, digest) as blob:
+            head = blob.read(8)
+        for magic, name in _REFUSED_MAGIC.items():
+            if head.startswith(magic):
+                raise InvalidArgument(f"archives compressed with {name} cannot be imported", hint="use gzip or zstd")
+        return next((name for magic, name in _MAGIC.items() if head.startswith(magic)), "none")
+
+    def _store(self, ns: str, name: str, layer: Descriptor, config: bytes, diff_id: str, lease: str) -> ImageRecord:
+        described = Descriptor(mediaType=OCI_CONFIG, digest=digests.of(config), size=len(config))
+        manifest = Manifest(schemaVersion=2, mediaType=OCI_MANIFEST, config=described, layers=[layer])
+        data = json.dumps(manifest.model_dump(by_alias=True, exclude_none=True)).encode()
+        target = Descriptor(mediaType=OCI_MANIFEST, digest=digests.of(data), size=len(data))
+        self._documents.store(ns, described.digest, config, config_labels(self._snapshotter, [diff_id]), lease)
+        self._documents.store(ns, target.digest, data, manifest_labels(manifest), lease)
+        now = times.now()
+        record = ImageRecord(name=name or DANGLING + target.digest, target=target, created_at=now, updated_at=now)
+        with self._metadata.update() as tx:
+            if name:
+                put_image(tx, ns, record)
+            else:
+                tx.images.put(ns, record)
+            attributes = {"action": "import", "name": name or described.digest, "id": described.digest}
+            tx.emit(ns, "/images/create", record.name, attributes)
+        return record
+
+
+def _config(config: RunConfig, platform: Platform, diff_id: str, message: str) -> bytes:
+    created = times.format_rfc3339(times.now())
+    document: dict[str, Any] = {
+        "created": created,
+        "architecture": platform.architecture,
+        "os": platform.os,
+        "config": config.model_dump(by_alias=True, exclude_none=True),
+        "rootfs": {"type": "layers", "diff_ids": [diff_id]},
+        "history": [{"created": created, "comment": message or "Imported from -"}],
+    }
+    if platform.variant:
+        document["variant"] = platform.variant
+    return json.dumps(document).encode()
