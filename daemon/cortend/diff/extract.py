@@ -72,6 +72,9 @@ class Extractor:
 
     def _place(self, member: Member) -> None:
         path = clean(member.name)
+        if _WHITEOUT not in path:
+            self._write(path, member)
+            return
         *above, base = path.split(b"/")
         if any(part.startswith(_AUFS) for part in above) or (base.startswith(_AUFS) and base != _OPAQUE):
             return  # AUFS's own bookkeeping, in images of long ago

@@ -158,13 +158,8 @@ class Archive:
             self._measure(member, block, pax, old_sparse)
         if block[156:157] == b"\0" and member.name.endswith(b"/"):
             member.kind = DIRECTORY  # how V7 archives wrote directories
-        for key, value in pax.items():
-            if key.startswith(_XATTR_PREFIX):
-                member.xattrs[key[len(_XATTR_PREFIX) :]] = value
-            elif key.startswith(_XATTR_ENCODED):
-                member.xattrs[unquote(key[len(_XATTR_ENCODED) :])] = _base64(value)
-        if any(b"\0" in key for key in member.xattrs):
-            raise invalid("an extended attribute's name with a zero byte")
+        if pax:
+            member.xattrs = _xattrs(pax)
         for text in (member.name, member.link):
             if len(text) > PATH_MAX or b"\0" in text:
                 raise invalid(f"a name of {len(text)} bytes" if b"\0" not in text else "a name with a zero byte")
@@ -267,6 +262,18 @@ def _mtime(pax: dict[bytes, bytes], field: bytes) -> int:
     else:
         value = number(field, "mtime") * 1_000_000_000
     return value if 0 <= value <= _SIZE_MAX else 0
+
+
+def _xattrs(pax: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    found: dict[bytes, bytes] = {}
+    for key, value in pax.items():
+        if key.startswith(_XATTR_PREFIX):
+            found[key[len(_XATTR_PREFIX) :]] = value
+        elif key.startswith(_XATTR_ENCODED):
+            found[unquote(key[len(_XATTR_ENCODED) :])] = _base64(value)
+    if any(b"\0" in key for key in found):
+        raise invalid("an extended attribute's name with a zero byte")
+    return found
 
 
 def _base64(text: bytes) -> bytes:

@@ -1,0 +1,1 @@
+"""Snapshot drivers: `overlay` (overlayfs) and `native` (whole copies), both on `directories`."""

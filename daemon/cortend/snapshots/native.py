@@ -1,0 +1,59 @@
+"""`native`: each snapshot is a whole copy: slow and large, but it works on every file system."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from corten_shared.models.snapshot import Kind, Mount, Usage
+from cortend.snapshots.copying import copy_tree
+from cortend.snapshots.directories import Directories
+
+
+class NativeDriver:
+    """See `core.snapshots.SnapshotDriver`."""
+
+    name = "native"
+    rebases = False
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self._directories = Directories(root)
+
+    def create(self, sid: int, kind: Kind, parents: Sequence[int]) -> None:
+        """A copy of the nearest parent, which holds all of its own; views copy nothing."""
+        base = self._directories.files(parents[0]) if parents else None
+
+        def fill(new: Path) -> None:
+            (new / "fs").mkdir()
+            (new / "fs").chmod(0o755)
+            if base and kind is Kind.ACTIVE:
+                copy_tree(base, new / "fs")
+
+        self._directories.create(sid, fill)
+
+    def mounts(self, sid: int, kind: Kind, parents: Sequence[int]) -> list[Mount]:
+        """One bind mount; a view shows its parent's directory."""
+        shown = parents[0] if kind is Kind.VIEW and parents else sid
+        mode = "rw" if kind is Kind.ACTIVE else "ro"
+        return [Mount(type="bind", source=str(self._directories.files(shown)), options=[mode, "rbind"])]
+
+    def usage(self, sid: int) -> Usage:
+        """Of the whole copy."""
+        return self._directories.usage(sid)
+
+    def sync(self, sids: Sequence[int]) -> None:
+        """As the contract says."""
+        self._directories.sync(sids)
+
+    def remove(self, sid: int) -> None:
+        """As the contract says; deletion goes on behind."""
+        self._directories.remove(sid)
+
+    def ids(self) -> Iterator[int]:
+        """As the contract says."""
+        return self._directories.ids()
+
+    def settle(self) -> None:
+        """Wait until what was removed is off the disk."""
+        self._directories.settle()
