@@ -58,6 +58,8 @@ class Bundles:
         """Make the directory, mount the root and check it; on failure nothing is left."""
         path = self.path(key)
         rootfs = path / "rootfs"
+        if not mounts:
+            raise InvalidArgument(f"{key.id} has no root file system to mount", subject=key.id)
         self.remove(key)
         rootfs.mkdir(mode=0o700, parents=True)
         try:
