@@ -118,9 +118,10 @@ class LocalBlobStore:
 
     def _has(self, digest: str, size: int) -> bool:
         """Whether the blob is there; not when it has another size than promised (damaged: it is written again)."""
-        with suppress(NotFound):
-            return not size or self.stat(digest).size == size
-        return False
+        try:
+            return self.stat(digest).size == size or not size
+        except NotFound:
+            return False
 
     def _describe(self, ingest: Ingest, ref: str, expected: str | None, size: int) -> IngestInfo:
         known = ingest.read()

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO, Self
 
-from corten_shared.errors import AlreadyExists, DataLoss, NotFound, ResourceExhausted
+from corten_shared.errors import AlreadyExists, DataLoss, InvalidArgument, NotFound, ResourceExhausted
 from corten_shared.models.content import BlobInfo, IngestStatus
 from corten_shared.models.lease import Resource
 from cortend.core import gc
@@ -104,6 +104,8 @@ class NamespacedContent:
     ) -> IngestWriter:
         """Open an ingest. If `expected` is a blob already, it is adopted (and leased) before AlreadyExists is raised."""
         check_namespace(ns)
+        if not ref:
+            raise InvalidArgument("an ingest needs a ref", hint="any text that names what is written")
         if lease is not None:
             with self._database.update() as tx:
                 tx.leases.add(ns, lease, Resource(type=gc.INGEST, id=ref))
