@@ -1,0 +1,195 @@
+"""Images that are here, and getting more: list, inspect, history, tag, remove, pull, import."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Iterable
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import Response
+
+from corten_shared.errors import CortenError, InvalidArgument
+from corten_shared.models.image import PullProgress
+from cortend.api.docker import image_list, versions
+from cortend.api.docker.call import NAMESPACE, Call
+from cortend.api.docker.containers import until_of
+from cortend.api.docker.credentials import from_header
+from cortend.api.docker.errors import message_of
+from cortend.api.docker.image_changes import apply_changes
+from cortend.api.docker.responses import Stream, dump, json_response
+from cortend.api.docker.routing import Route
+from cortend.api.docker.translate_image import created_ns, image_document, image_summary
+from cortend.services.image_catalog import ImageView
+from cortend.services.images import HistoryItem
+
+if TYPE_CHECKING:
+    from cortend.services.all import Services
+
+log = logging.getLogger(__name__)
+
+_PRUNE_FILTERS = frozenset({"dangling", "until", "label", "label!"})
+
+
+def routes(services: Services) -> Iterable[Route]:
+    """The routes of this noun."""
+    api = Images(services)
+    return (
+        Route("GET", "/images/json", api.list),
+        Route("POST", "/images/create", api.create),
+        Route("POST", "/images/prune", api.prune),
+        Route("GET", "/images/{name:path}/json", api.inspect),
+        Route("GET", "/images/{name:path}/history", api.history),
+        Route("POST", "/images/{name:path}/tag", api.tag),
+        Route("DELETE", "/images/{name:path}", api.remove),
+    )
+
+
+class Images:
+    """Handlers; each calls its service and translates."""
+
+    def __init__(self, services: Services) -> None:
+        self._images = services.images
+        self._pulls = services.pulls
+        self._snapshotter = next(iter(services.snapshotters), "")
+
+    async def list(self, call: Call) -> Response:
+        """GET /images/json."""
+        filters = call.filters(image_list.FILTERS)
+        views = await self._images.list(NAMESPACE)
+        bounds = [
+            [created_ns(await self._images.get(NAMESPACE, name)) for name in filters.get(key)]
+            for key in ("since", "before")
+        ]
+        rows = [
+            image_summary(view, tags, digests)
+            for view, tags, digests in image_list.select(views, filters, since=bounds[0], before=bounds[1])
+        ]
+        return json_response([versions.adapt("image.summary", call.version, row) for row in rows])
+
+    async def inspect(self, call: Call) -> Response:
+        """GET /images/{name}/json."""
+        view = await self._images.get(NAMESPACE, call.params["name"])
+        document = image_document(view, snapshotter=self._snapshotter)
+        return json_response(versions.adapt("image.inspect", call.version, document))
+
+    async def history(self, call: Call) -> Response:
+        """GET /images/{name}/history."""
+        items = await self._images.history(NAMESPACE, call.params["name"])
+        return json_response([_history_row(item) for item in items])
+
+    async def tag(self, call: Call) -> Response:
+        """POST /images/{name}/tag?repo=&tag=: 201."""
+        repository = call.text("repo")
+        if not repository:
+            raise InvalidArgument("invalid reference format: repo must not be empty")
+        await self._images.tag(NAMESPACE, call.params["name"], _join(repository, call.text("tag")))
+        return Response(status_code=201)
+
+    async def remove(self, call: Call) -> Response:
+        """DELETE /images/{name}: what lost its name and what went."""
+        removed = await self._images.remove(
+            NAMESPACE, call.params["name"], force=call.flag("force"), noprune=call.flag("noprune")
+        )
+        return json_response([{item.action: item.subject} for item in removed])
+
+    async def prune(self, call: Call) -> Response:
+        """POST /images/prune: dangling images, or with `dangling=false` all that no container uses."""
+        filters = call.filters(_PRUNE_FILTERS)
+        before = until_of(filters)
+
+        def accept(view: ImageView) -> bool:
+            old = before is None or created_ns(view) < before
+            return old and filters.labels(view.documents.config.config.labels or {})
+
+        dangling = filters.flag("dangling") is not False
+        removed, freed = await self._images.prune(NAMESPACE, dangling=dangling, accept=accept)
+        rows = [{item.action: item.subject} for item in removed]
+        return json_response({"ImagesDeleted": rows or None, "SpaceReclaimed": freed})
+
+    async def create(self, call: Call) -> Response:
+        """POST /images/create: pull `fromImage`, or import the body (`fromSrc=-`)."""
+        if call.text("fromImage"):
+            return await self._pull(call)
+        source = call.text("fromSrc")
+        if source != "-":
+            raise InvalidArgument(
+                f"cannot import from {source[:80]!r}" if source else "fromImage or fromSrc must be given",
+                hint="send the archive as the body, with fromSrc=-",
+            )
+        return await self._import(call)
+
+    async def _pull(self, call: Call) -> Response:
+        lines = self._pulls.pull(
+            NAMESPACE,
+            _join(call.text("fromImage"), call.text("tag")),
+            platform=call.text("platform"),
+            credentials=from_header(call.request.headers.get("x-registry-auth", "")),
+        )
+        # What fails before there is anything to tell is still an error with a status.
+        first = await anext(lines)
+        return Stream(_progress(first, lines), "application/json")
+
+    async def _import(self, call: Call) -> Response:
+        repository = call.text("repo")
+        view = await self._images.import_rootfs(
+            NAMESPACE,
+            call.request.stream(),
+            _join(repository, call.text("tag")) if repository else "",
+            platform=call.text("platform"),
+            message=call.text("message"),
+            config=apply_changes(call.query.getlist("changes")),
+        )
+        return Stream(_one(_line({"status": view.id})), "application/json")
+
+
+def _join(name: str, tag: str) -> str:
+    """A reference of its two parameters; the tag may be a digest, and may be in the name already."""
+    if not tag:
+        return name
+    return f"{name}@{tag}" if ":" in tag else f"{name}:{tag}"
+
+
+def _history_row(item: HistoryItem) -> dict[str, Any]:
+    return {
+        "Comment": item.comment,
+        "Created": image_list.seconds(item.created),
+        "CreatedBy": item.created_by,
+        "Id": item.id,
+        "Size": item.size,
+        "Tags": item.tags or None,
+    }
+
+
+async def _one(chunk: bytes) -> AsyncIterator[bytes]:
+    yield chunk
+
+
+async def _progress(first: PullProgress, rest: AsyncIterator[PullProgress]) -> AsyncIterator[bytes]:
+    """The pull's lines; an error after the first one can only be told within the stream."""
+    try:
+        yield _line(_row(first))
+        async for progress in rest:
+            yield _line(_row(progress))
+    except CortenError as error:
+        log.info("pull failed: %s", error, extra={"fields": {"code": error.code}})
+        message = message_of(error)
+        yield _line({"errorDetail": {"message": message}, "error": message})
+    finally:
+        close = getattr(rest, "aclose", None)
+        if close is not None:
+            await close()
+
+
+def _line(payload: dict[str, Any]) -> bytes:
+    return dump(payload) + b"\r\n"
+
+
+def _row(progress: PullProgress) -> dict[str, Any]:
+    row: dict[str, Any] = {"status": progress.status}
+    if progress.id is not None:
+        row["id"] = progress.id
+    if progress.current is not None:
+        row["progressDetail"] = {"current": progress.current, "total": progress.total or 0}
+    elif progress.id is not None and progress.image is None and not progress.status.startswith("Pulling from"):
+        row["progressDetail"] = {}
+    return row
