@@ -276,12 +276,12 @@ def _namespaces(spec: ContainerSpec, context: SpecContext) -> list[dict[str, str
     for kind in _NAMESPACES:
         if shared.get(kind) == "host":
             continue
-        path = context.joined.get(kind, context.netns if kind == "network" else "")
+        path: str = context.joined.get(kind, context.netns if kind == "network" else "")
         if shared.get(kind, "").startswith("container:") and not path:
             raise InvalidArgument(f"cannot join the {kind} namespace of {shared[kind]}: not running")
         result.append({"type": kind, "path": path} if path else {"type": kind})
-    if path := context.joined.get("user"):
-        result.append({"type": "user", "path": path})
+    if userns := context.joined.get("user"):
+        result.append({"type": "user", "path": userns})
     return result
 
 

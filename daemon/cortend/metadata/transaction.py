@@ -75,6 +75,6 @@ class StoreTransaction:
         """Snapshots."""
         return SnapshotRows(self.session)
 
-    def emit(self, ns: str, topic: str, object_id: str, **attributes: str) -> None:
+    def emit(self, ns: str, topic: str, object_id: str, attributes: dict[str, str] | None = None) -> None:
         """Write to the journal now, publish after the commit."""
-        self.emitted.append(self.events.append(ns, topic, object_id, attributes))
+        self.emitted.append(self.events.append(ns, topic, object_id, attributes or {}))

@@ -33,6 +33,10 @@ class RegistryClient:
         self._settings = settings
         self._contexts.clear()
 
+    def insecure(self) -> list[str]:
+        """Domains that are spoken to without a checked certificate, for `info`."""
+        return sorted(domain for domain, host in self._settings.hosts.items() if host.plain_http or host.skip_verify)
+
     def fetcher(
         self, reference: Reference, credentials: Credentials | None = None
     ) -> AbstractAsyncContextManager[Fetcher]:

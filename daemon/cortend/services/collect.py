@@ -23,6 +23,10 @@ class CollectService:
         self._wanted = asyncio.Event()
         self._lock = asyncio.Lock()
 
+    def configure(self, *, delay: float, interval: float) -> None:
+        """Use other times from the next wait on."""
+        self._delay, self._interval = delay, interval
+
     def request(self) -> None:
         """Something may have become garbage. Cheap; for the event loop."""
         self._wanted.set()

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import shutil
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 
 from corten_shared import times
 from corten_shared.errors import AlreadyExists, Conflict, CortenError, InvalidArgument, NotFound, NotModified
@@ -65,6 +66,10 @@ class ContainerService(ContainerObserver):
         self._specs = specs
         self._request_gc = request_gc
         supervisor.reaper = self
+
+    def configure(self, *, stop_timeout: int) -> None:
+        """Use another default time-out of `stop`, in seconds."""
+        self._settings = replace(self._settings, stop_timeout=stop_timeout)
 
     # -- create -----------------------------------------------------------------------------------------------------
 

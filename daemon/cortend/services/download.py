@@ -28,13 +28,25 @@ class Downloader:
     """
 
     def __init__(
-        self, *, content: ContentStore, workers: Workers, concurrent: int = 3, pause: float = 1.0
+        self,
+        *,
+        content: ContentStore,
+        workers: Workers,
+        concurrent: int = 3,
+        attempts: int = ATTEMPTS,
+        pause: float = 1.0,
     ) -> None:
         self._content = content
         self._workers = workers
         self._slots = asyncio.Semaphore(concurrent)
+        self._attempts = attempts
         self._locks = Locks()
         self._pause = pause
+
+    def configure(self, *, concurrent: int, attempts: int) -> None:
+        """Use other figures from the next download on; those under way keep their places."""
+        self._slots = asyncio.Semaphore(concurrent)
+        self._attempts = attempts
 
     async def fetch(
         self, ns: str, fetcher: Fetcher, blob: Descriptor, lease: str, progress: Progress
@@ -48,11 +60,11 @@ class Downloader:
             if await self._adopt(ns, blob, lease):
                 return False
             async with self._slots:
-                for attempt in range(1, ATTEMPTS + 1):
+                for attempt in range(1, self._attempts + 1):
                     try:
                         return await self._download(ns, fetcher, blob, lease, progress)
                     except Unavailable as error:
-                        if attempt == ATTEMPTS:
+                        if attempt == self._attempts:
                             raise
                         log.info("download broke off", extra={"fields": {"digest": blob.digest, "error": str(error)}})
                         await asyncio.sleep(self._pause * attempt)

@@ -151,23 +151,24 @@ def no_platform(wanted: Platform) -> NotFound:
     )
 
 
-def check_image(manifest: Manifest, config: ImageConfig, what: str) -> None:
-    """Refuse what cannot be unpacked: other artifacts, other systems, layers of unknown kinds or other number.
-
-    Raises InvalidArgument naming `what`.
-    """
+def check_manifest(manifest: Manifest, what: str) -> None:
+    """Refuse what is no image, and layers that cannot be unpacked. Raises InvalidArgument naming `what`."""
     if manifest.config.media_type not in (OCI_CONFIG, DOCKER_CONFIG):
         raise InvalidArgument(
-            f"{what} is no container image: unsupported media type {manifest.config.media_type[:100]}", subject=what
+            f"{what} is no container image: unsupported media type {manifest.config.media_type[:100]!r}", subject=what
         )
-    if config.os not in ("", "linux"):
-        raise InvalidArgument(f"{what} is made for the operating system {config.os[:40]!r}, not linux", subject=what)
     for layer in manifest.layers:
         if layer.media_type not in LAYER_COMPRESSION:
             raise InvalidArgument(
                 f"layer {layer.digest} of {what} has the unsupported media type {layer.media_type[:100]!r}",
                 subject=what,
             )
+
+
+def check_config(manifest: Manifest, config: ImageConfig, what: str) -> None:
+    """Refuse other systems, and a config that does not go with its manifest. Raises InvalidArgument naming `what`."""
+    if config.os not in ("", "linux"):
+        raise InvalidArgument(f"{what} is made for the operating system {config.os[:40]!r}, not linux", subject=what)
     if len(manifest.layers) != len(config.rootfs.diff_ids):
         raise InvalidArgument(
             f"{what} has {len(manifest.layers)} layers but its config lists {len(config.rootfs.diff_ids)}", subject=what

@@ -28,7 +28,8 @@ from cortend.services.download import Downloader
 from cortend.services.image_documents import (
     DocumentStore,
     ImageDocuments,
-    check_image,
+    check_config,
+    check_manifest,
     config_labels,
     content_references,
     manifest_labels,
@@ -141,12 +142,13 @@ class PullService:
             if descriptor.media_type not in INDEXES:
                 break
             descriptor = await self._fetch_index(run, descriptor)
-        what = f"manifest of {run.order.reference.familiar}"
+        familiar = run.order.reference.familiar
         data = await self._document(run, descriptor)
-        manifest = parse_manifest(data, descriptor.media_type, what)
+        manifest = parse_manifest(data, descriptor.media_type, f"manifest of {familiar}")
+        check_manifest(manifest, familiar)
         raw = await self._document(run, manifest.config)
-        config = parse_config(raw, f"config of {run.order.reference.familiar}")
-        check_image(manifest, config, run.order.reference.familiar)
+        config = parse_config(raw, f"config of {familiar}")
+        check_config(manifest, config, familiar)
         image = ImageDocuments(descriptor.digest, manifest, config)
         self._check_platform(run.order, image)
         await self._keep(run, descriptor.digest, data, manifest_labels(manifest))

@@ -1,0 +1,313 @@
+"""The composition root: the only module that names concrete classes.
+
+`open_application` builds the engine from a configuration, recovers what an earlier run left, and yields what the server serves.
+Leaving it lets go of everything but containers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import platform
+import shutil
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.types import ASGIApp
+
+from cortend import __version__
+from cortend.api.app import build_api
+from cortend.config import Config
+from cortend.content.local import LocalBlobStore
+from cortend.core import platforms
+from cortend.diff.apply import ChildApplier
+from cortend.diff.limits import Limits
+from cortend.events.exchange import Exchange
+from cortend.linux.process import boot_id
+from cortend.metadata.collector import StoreCollector
+from cortend.metadata.content import NamespacedContent
+from cortend.metadata.db import Database
+from cortend.metadata.journal import JournalLimits
+from cortend.metadata.snapshots import DatabaseSnapshotter
+from cortend.network.bridge import BridgeNetwork, BridgeSettings
+from cortend.recovery import Recovery
+from cortend.registry.client import RegistryClient
+from cortend.registry.settings import RegistryHost, RegistrySettings
+from cortend.runtime.facts import read_facts
+from cortend.runtime.host import LinuxHost
+from cortend.runtime.tasks import DEFAULT_RUNTIMES, Tasks
+from cortend.services.all import Services
+from cortend.services.collect import CollectService
+from cortend.services.containers import ContainerService
+from cortend.services.image_documents import DocumentStore
+from cortend.services.download import Downloader
+from cortend.services.exec import ExecService
+from cortend.services.images import ImageService
+from cortend.services.launch import Launcher
+from cortend.services.oci_spec import SpecBuilder
+from cortend.services.pull import PullService
+from cortend.services.settings import ContainerSettings
+from cortend.services.supervisor import Supervisor
+from cortend.services.system import SystemService
+from cortend.services.unpack import Unpacker
+from cortend.services.volumes import VolumeService
+from cortend.snapshots.native import NativeDriver
+from cortend.snapshots.overlay import OverlayDriver
+from cortend.volumes.local import LocalVolumes
+from cortend.workers import ThreadWorkers
+
+log = logging.getLogger(__name__)
+
+_INIT_PROGRAMS = ("docker-init", "catatonit", "tini-static", "tini")
+
+
+@dataclass(slots=True)
+class Application:
+    """What the server serves, and what a reload changes."""
+
+    asgi: ASGIApp
+    registries: RegistryClient
+    containers: ContainerService
+    collect: CollectService
+    downloader: Downloader
+
+    def reload(self, old: Config, new: Config) -> None:
+        """Take over the keys that `config.LIVE` names."""
+        del old
+        self.registries.configure(registry_settings(new))
+        self.containers.configure(stop_timeout=new.containers.stop_timeout)
+        self.collect.configure(delay=new.gc.delay, interval=new.gc.interval)
+        self.downloader.configure(
+            concurrent=new.pull.max_concurrent_downloads, attempts=new.pull.max_download_attempts
+        )
+
+
+@asynccontextmanager
+async def open_application(config: Config, status: Callable[[str], None]) -> AsyncIterator[Application]:
+    """Build, recover, yield; see the module."""
+    async with contextlib.AsyncExitStack() as stack:
+        workers = ThreadWorkers()
+        stack.callback(workers.close)
+        status("opening the database")
+        exchange = Exchange()
+        limits = JournalLimits(events=config.events.max_entries, age=int(config.events.max_age * 1_000_000_000))
+        database = Database(config.root / "meta.db", exchange, journal=limits)
+        stack.callback(database.close)
+        content = NamespacedContent(database, LocalBlobStore(config.root / "content"))
+        snapshotters = open_snapshotters(config, database)
+        network = open_network(config)
+        stack.callback(network.close)
+
+        status("probing the OCI runtimes")
+        tasks = open_tasks(config, workers)
+        stack.callback(tasks.close)
+        await tasks.probe()
+
+        collector = StoreCollector(database, content, list(snapshotters.values()))
+        collect = CollectService(
+            collector=collector, workers=workers, delay=config.gc.delay, interval=config.gc.interval
+        )
+        registries = RegistryClient(registry_settings(config), user_agent=f"corten/{__version__}")
+        documents = DocumentStore(content, platforms.of_machine(platform.machine()))
+        downloader = Downloader(
+            content=content,
+            workers=workers,
+            concurrent=config.pull.max_concurrent_downloads,
+            attempts=config.pull.max_download_attempts,
+        )
+        applier = ChildApplier(
+            Limits(data=config.pull.limits.layer_size, entries=config.pull.limits.layer_entries)
+        )
+        unpacker = Unpacker(
+            content=content, snapshotters=snapshotters, applier=applier, metadata=database, workers=workers
+        )
+        pulls = PullService(
+            registries=registries,
+            documents=documents,
+            downloader=downloader,
+            unpacker=unpacker,
+            metadata=database,
+            workers=workers,
+            snapshotter=config.snapshots.driver,
+        )
+        images = ImageService(
+            content=content,
+            documents=documents,
+            unpacker=unpacker,
+            metadata=database,
+            workers=workers,
+            snapshotter=config.snapshots.driver,
+            request_gc=collect.request,
+        )
+        volumes = VolumeService(
+            store=LocalVolumes(config.root / "volumes"), metadata=database, workers=workers
+        )
+        specs = SpecBuilder(
+            host=LinuxHost(), metadata=database, runtime=tasks, volumes=volumes, init_path=find_init(config)
+        )
+        settings = ContainerSettings(
+            data=config.root / "containers",
+            snapshotter=config.snapshots.driver,
+            stop_timeout=config.containers.stop_timeout,
+            dns=config.network.dns,
+        )
+        launcher = Launcher(
+            settings=settings,
+            metadata=database,
+            snapshotters=snapshotters,
+            network=network,
+            runtime=tasks,
+            workers=workers,
+            specs=specs,
+        )
+        boot = boot_id()
+        supervisor = Supervisor(
+            metadata=database, runtime=tasks, launcher=launcher, workers=workers, boot_id=boot
+        )
+        stack.push_async_callback(supervisor.close)
+        containers = ContainerService(
+            settings=settings,
+            metadata=database,
+            snapshotters=snapshotters,
+            images=images,
+            volumes=volumes,
+            runtime=tasks,
+            supervisor=supervisor,
+            specs=specs,
+            workers=workers,
+            request_gc=collect.request,
+        )
+        execs = ExecService(
+            containers=containers,
+            metadata=database,
+            runtime=tasks,
+            specs=specs,
+            workers=workers,
+            background=supervisor.background,
+        )
+        system = SystemService(
+            version=__version__,
+            root=config.root,
+            snapshotter=config.snapshots.driver,
+            insecure_registries=registries.insecure,
+            metadata=database,
+            runtime=tasks,
+            facts=read_facts,
+            containers=containers,
+            workers=workers,
+            engine_id=await workers.run(engine_id, config.root),
+        )
+        recovery = Recovery(
+            settings=settings,
+            metadata=database,
+            snapshotters=snapshotters,
+            network=network,
+            runtime=tasks,
+            launcher=launcher,
+            supervisor=supervisor,
+            containers=containers,
+            workers=workers,
+            boot_id=boot,
+        )
+        status("recovering")
+        await recovery.run()
+
+        services = Services(
+            containers=containers,
+            execs=execs,
+            images=images,
+            pulls=pulls,
+            volumes=volumes,
+            system=system,
+            collect=collect,
+            content=content,
+            snapshotters=snapshotters,
+            metadata=database,
+            exchange=exchange,
+            network=network,
+            runtime=tasks,
+            workers=workers,
+        )
+        collecting = asyncio.create_task(collect.run(), name="collector")
+        stack.push_async_callback(_end, collecting)
+        collect.request()
+        supervisor.background.spawn(recovery.start_by_policy(), "restart policies")
+        yield Application(build_api(services), registries, containers, collect, downloader)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def open_snapshotters(config: Config, database: Database) -> dict[str, DatabaseSnapshotter]:
+    """Both snapshotters; overlayfs only where the kernel can."""
+    root = config.root / "snapshots"
+    found: dict[str, DatabaseSnapshotter] = {"native": DatabaseSnapshotter(database, NativeDriver(root / "native"))}
+    if config.snapshots.driver == "overlayfs":
+        found["overlayfs"] = DatabaseSnapshotter(database, OverlayDriver(root / "overlayfs"))
+    return found
+
+
+def open_network(config: Config) -> BridgeNetwork:
+    """The default bridge."""
+    return BridgeNetwork(
+        BridgeSettings(
+            state_root=config.state,
+            interface=config.network.bridge,
+            subnet=config.network.subnet,
+            mtu=config.network.mtu,
+            table=config.network.nft_table,
+        )
+    )
+
+
+def open_tasks(config: Config, workers: ThreadWorkers) -> Tasks:
+    """conmon and the OCI runtimes."""
+    programs: Mapping[str, str] = {
+        **DEFAULT_RUNTIMES,
+        **{name: runtime.path or name for name, runtime in config.runtime.runtimes.items()},
+    }
+    return Tasks(
+        state_root=config.state,
+        workers=workers,
+        runtimes=programs,
+        default=config.runtime.default,
+        conmon=config.runtime.conmon or "conmon",
+        cgroup_parent=config.runtime.cgroup_parent,
+    )
+
+
+def registry_settings(config: Config) -> RegistrySettings:
+    """The registry client's settings out of the configuration."""
+    return RegistrySettings(
+        hosts={
+            domain: RegistryHost(host.plain_http, host.insecure_skip_verify, host.ca_file)
+            for domain, host in config.registries.items()
+        },
+        connect_timeout=config.pull.connect_timeout,
+        header_timeout=config.pull.header_timeout,
+        idle_timeout=config.pull.idle_timeout,
+    )
+
+
+def find_init(config: Config) -> str:
+    """The program for `--init`: as configured, else the first of the usual ones; empty when there is none."""
+    if config.runtime.init:
+        return config.runtime.init
+    return next((path for name in _INIT_PROGRAMS if (path := shutil.which(name))), "")
+
+
+def engine_id(root: Path) -> str:
+    """A random id that stays with the data root (docker's `info` shows one)."""
+    path = root / "engine-id"
+    with contextlib.suppress(FileNotFoundError):
+        return path.read_text().strip()
+    text = str(uuid.uuid4())
+    path.write_text(f"{text}\n")
+    return text
