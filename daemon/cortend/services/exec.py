@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from corten_shared import times
@@ -49,6 +50,7 @@ class ExecService:
         self._background = background
         self._records: dict[tuple[str, str], ExecRecord] = {}
         self._processes: dict[tuple[str, str], dict[str, object]] = {}
+        self._running: dict[tuple[str, str], asyncio.Event] = {}
 
     async def create(self, ns: str, ref: str, request: ExecRequest) -> str:
         """Describe an exec; returns its id. Raises Conflict when the container does not run or is paused."""
@@ -103,14 +105,18 @@ class ExecService:
             self._keep(ns, record.model_copy(update={"exit_code": _failure_code(error.message)}))
             raise
         self._keep(ns, record.model_copy(update={"running": True, "pid": handle.process}))
+        self._running[ns, exec_id] = asyncio.Event()
         self._background.spawn(self._watch(key, exec_id, handle, view), f"exec {exec_id[:12]}")
         return attachment
 
     async def _watch(self, key: TaskKey, exec_id: str, handle: Handle, view: ContainerView) -> None:
-        ended = await self._runtime.wait_exec(key, exec_id, handle)
-        record = self._records.get((key.ns, exec_id))
-        if record is not None:
-            self._keep(key.ns, record.model_copy(update={"running": False, "exit_code": ended.code}))
+        try:
+            ended = await self._runtime.wait_exec(key, exec_id, handle)
+            record = self._records.get((key.ns, exec_id))
+            if record is not None:
+                self._keep(key.ns, record.model_copy(update={"running": False, "exit_code": ended.code}))
+        finally:
+            self._running.pop((key.ns, exec_id)).set()
         await self._workers.run(self._emit_end, key, exec_id, ended.code, view)
 
     def _emit_end(self, key: TaskKey, exec_id: str, code: int, view: ContainerView) -> None:
@@ -120,6 +126,14 @@ class ExecService:
 
     def _keep(self, ns: str, record: ExecRecord) -> None:
         self._records[ns, record.id] = record
+
+    async def wait(self, ns: str, exec_id: str) -> None:
+        """Return once the exec's end is on record, or at once when it does not run.
+
+        Its output may end first: who reads the exit code right after the last byte has to wait in between.
+        """
+        if (running := self._running.get((ns, exec_id))) is not None:
+            await running.wait()
 
     async def inspect(self, ns: str, exec_id: str) -> ExecRecord:
         """The exec as it is now. Raises NotFound."""

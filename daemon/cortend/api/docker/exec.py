@@ -79,6 +79,8 @@ class Execs:
             outputs=[s for s, on in ((STDOUT, record.attach_stdout), (STDERR, record.attach_stderr)) if on],
             stdin=record.open_stdin,
             detach_keys=parse_detach_keys(record.detach_keys),
+            # Clients ask for the exit code as soon as the stream has ended.
+            until=lambda: self._execs.wait(NAMESPACE, exec_id),
         )
 
     async def _start(self, exec_id: str) -> Attachment:

@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import logging
 import struct
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -84,7 +84,10 @@ class DetachFilter:
 
 
 class Hijacked(Response):
-    """Takes the connection over and joins it to an attachment until one side has ended."""
+    """Takes the connection over and joins it to an attachment until one side has ended.
+
+    With `until` the end of the output is told to the client only after that has returned.
+    """
 
     def __init__(
         self,
@@ -95,6 +98,7 @@ class Hijacked(Response):
         outputs: Collection[int] = (STDOUT, STDERR),
         stdin: bool = True,
         detach_keys: bytes = b"",
+        until: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.attachment = attachment
         self.content_type = content_type
@@ -102,6 +106,7 @@ class Hijacked(Response):
         self.outputs = frozenset(outputs)
         self.stdin = stdin
         self.detach_keys = detach_keys if tty else b""
+        self.until = until
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -136,6 +141,8 @@ class Hijacked(Response):
             if chunk.stream in self.outputs or self.tty:
                 writer.write(chunk.data if self.tty else frame(chunk.stream, chunk.data))
                 await writer.drain()
+        if self.until is not None:
+            await self.until()
 
     async def _input(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """What the client types to the container, until it detached or is gone; a half-close is neither."""
