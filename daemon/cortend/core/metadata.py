@@ -74,8 +74,8 @@ class ContainerStore(Protocol):
         ...
 
     def delete(self, ns: str, container_id: str) -> None:
-        """Also deletes its task and execs. Its endpoint stays, so that the address is not given to another before
-        the network is taken down."""
+        """Also deletes its task and execs. Its endpoint stays: the address must not go to another before the
+        network is taken down."""
         ...
 
 

@@ -6,12 +6,12 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from corten_shared.errors import AlreadyExists, DataLoss, NotFound, ResourceExhausted, Unavailable
+from corten_shared.errors import AlreadyExists, DataLoss, ResourceExhausted, Unavailable
 from corten_shared.models.oci import Descriptor
 from cortend.core.content import ContentStore
 from cortend.core.registry import Fetcher
 from cortend.core.workers import Workers
-from cortend.services.hops import Hops
+from cortend.services.hops import Hops, writing
 from cortend.services.locks import Locks
 
 log = logging.getLogger(__name__)
@@ -90,35 +90,33 @@ class Downloader:
     ) -> bool:
         ref = f"blob-{blob.digest}"
         try:
-            writer = await self._workers.run_slow(
-                self._content.writer, ns, ref, lease=lease, expected=blob.digest, size=blob.size
-            )
+            async with writing(
+                self._content, self._workers, ns, ref, lease=lease, expected=blob.digest, size=blob.size
+            ) as hops:
+                return await self._fill(fetcher, blob, hops, progress)
         except AlreadyExists:
             return not await self._adopt(ns, blob, lease)
-        resumed = writer.offset
-        hops = Hops(self._workers, writer)
+
+    async def _fill(self, fetcher: Fetcher, blob: Descriptor, hops: Hops, progress: Progress) -> bool:
+        resumed = hops.writer.offset
         try:
-            if writer.offset < blob.size:
+            if resumed < blob.size:
                 await self._copy(fetcher, blob, hops, progress)
-            await hops.run(writer.commit, blob.size, blob.digest)
-        except AlreadyExists:
-            await self._adopt(ns, blob, lease)
+            await hops.commit(blob.size, blob.digest)
         except DataLoss as error:
             if resumed:  # what an earlier daemon left may be damaged: start over once
+                hops.drop = True
                 raise Unavailable(f"resumed download of {blob.digest} was damaged", subject=blob.digest) from error
             raise
         except ResourceExhausted:
-            await hops.finish(writer.close)
-            await self._drop(ns, ref)
+            hops.drop = True
             raise
-        finally:
-            await hops.finish(writer.close)
         return True
 
     async def _copy(self, fetcher: Fetcher, blob: Descriptor, hops: Hops, progress: Progress) -> None:
         async with fetcher.blob(blob, hops.writer.offset) as stream:
             if stream.offset != hops.writer.offset:
-                await hops.run(hops.writer.truncate, stream.offset)
+                await hops.truncate(stream.offset)
             received = stream.offset
             progress(received)
             try:
@@ -128,9 +126,3 @@ class Downloader:
                     progress(received)
             finally:
                 await hops.flush()  # also when the connection broke: what came is worth keeping
-
-    async def _drop(self, ns: str, ref: str) -> None:
-        try:
-            await self._workers.run(self._content.abort, ns, ref)
-        except (NotFound, Unavailable):
-            log.debug("no ingest %s to drop", ref)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 from corten_shared import digest as digests
 from corten_shared import times
-from corten_shared.errors import AlreadyExists, InvalidArgument, NotFound, Unavailable
+from corten_shared.errors import InvalidArgument
 from corten_shared.models.image import ImageRecord
 from corten_shared.models.oci import (
     OCI_CONFIG,
@@ -27,7 +26,8 @@ from cortend.core import platforms
 from cortend.core.content import ContentStore
 from cortend.core.metadata import Metadata
 from cortend.core.workers import Workers
-from cortend.services.hops import Hops
+from cortend.services.finish import finished
+from cortend.services.hops import writing
 from cortend.services.image_documents import DocumentStore, config_labels, manifest_labels
 from cortend.services.image_names import DANGLING, put_image
 from cortend.services.leases import temporary_lease
@@ -72,33 +72,21 @@ class ImageImporter:
             layer = Descriptor(mediaType=_LAYER_TYPES[compression], digest=digest, size=size)
             applied = await self._unpacker.unpack_alone(ns, self._snapshotter, layer, compression, lease)
             document = _config(config, made_for, applied.diff_id, message)
-            return await self._workers.run(self._store, ns, full, layer, document, applied.diff_id, lease)
+            storing = self._workers.run(self._store, ns, full, layer, document, applied.diff_id, lease)
+            return await finished(storing)
 
     async def _take_in(self, ns: str, chunks: AsyncIterator[bytes], lease: str) -> tuple[str, int]:
         """The stream as a blob: its digest and size. What came of a stream that fails is dropped."""
-        ref = f"import-{lease}"
-        writer = await self._workers.run(lambda: self._content.writer(ns, ref, lease=lease))
-        hops = Hops(self._workers, writer)
-        committed = False
-        try:
+        async with writing(self._content, self._workers, ns, f"import-{lease}", lease=lease) as hops:
+            hops.drop = True
             async for chunk in chunks:
                 await hops.gather(chunk)
             await hops.flush()
-            size = writer.offset
+            digest, size = hops.writer.digest, hops.writer.offset
             if not size:
                 raise InvalidArgument("the archive to import is empty")
-            digest = writer.digest
-            try:
-                await hops.run(writer.commit, size)
-            except AlreadyExists:
-                await self._workers.run(self._content.adopt, ns, digest, None, lease)
-            committed = True
-            return digest, size
-        finally:
-            await hops.finish(writer.close)
-            if not committed:
-                with contextlib.suppress(NotFound, Unavailable):
-                    await self._workers.run(self._content.abort, ns, ref)
+            await hops.commit(size)
+        return digest, size
 
     def _compression(self, ns: str, digest: str) -> str:
         with self._content.open(ns, digest) as blob:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import platform
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -163,8 +164,8 @@ class Launcher:
         spec = record.spec
         directory = self._settings.directory(*key)
         self._settings.logs(*key).mkdir(mode=0o700, parents=True, exist_ok=True)
-        hostname = spec.hostname or record.id[:12]
-        own = spec.network.mode not in ("host",)
+        own = spec.network.mode != "host"
+        hostname = spec.hostname or (record.id[:12] if own else platform.node())
         address, gateway = (endpoint.address, endpoint.gateway) if endpoint else ("", "")
         texts = {
             "/etc/hostname": f"{hostname}\n",

@@ -13,6 +13,7 @@ from corten_shared.models.lease import Lease
 from cortend.core.gc import EXPIRE
 from cortend.core.metadata import Metadata
 from cortend.core.workers import Workers
+from cortend.services.finish import finished
 
 LIFE = 24 * 3600
 """Seconds until a lease ends that nobody deleted: the daemon was killed in between."""
@@ -33,8 +34,8 @@ async def temporary_lease(metadata: Metadata, workers: Workers, ns: str, purpose
         with contextlib.suppress(NotFound), metadata.update() as tx:
             tx.leases.delete(ns, lease_id)
 
-    await workers.run(create)
     try:
+        await finished(workers.run(create))
         yield lease_id
     finally:
-        await workers.run(delete)
+        await finished(workers.run(delete))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -89,6 +90,7 @@ class SpecBuilder:
         return oci.SpecContext(
             id=record.id,
             rootfs=str(bundle.rootfs),
+            hostname=platform.node() if spec.network.mode == "host" else "",
             user=self._user(spec, bundle),
             cgroup_path=self._runtime.cgroup_path(record.id, spec.cgroup_parent),
             facts=self._host.facts(),

@@ -25,6 +25,7 @@ from cortend.core.metadata import Metadata
 from cortend.core.registry import Credentials, Fetcher, Registries
 from cortend.core.workers import Workers
 from cortend.services.download import Downloader
+from cortend.services.finish import finished
 from cortend.services.image_documents import (
     DocumentStore,
     ImageDocuments,
@@ -127,7 +128,8 @@ class PullService:
             board.say(f"Pulling from {order.reference.familiar_name}", order.reference.object)
             image = await self._fetch_documents(run, target)
             await self._fetch_layers(run, image)
-            record, changed = await self._workers.run(self._finish, run, target, image)
+            # To its end even when cancelled: the lease must not go before the record is there.
+            record, changed = await finished(self._workers.run(self._finish, run, target, image))
         board.say(f"Digest: {target.digest}")
         familiar = order.reference.familiar
         news = f"Downloaded newer image for {familiar}" if changed else f"Image is up to date for {familiar}"

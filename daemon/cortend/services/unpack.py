@@ -23,6 +23,7 @@ from cortend.core.gc import snapshot_kind
 from cortend.core.metadata import Metadata
 from cortend.core.snapshots import Snapshotter
 from cortend.core.workers import Workers
+from cortend.services.finish import finished
 from cortend.services.image_documents import ImageDocuments
 from cortend.services.locks import Locks
 
@@ -156,14 +157,16 @@ class Unpacker:
         progress: Callable[[int], None] | None,
     ) -> Applied:
         mounts = await self._workers.run(snapshotter.mounts, ns, key)
-        layer = await self._workers.run(self._content.open, ns, digest)
+        layer = await finished(self._workers.run(self._content.open, ns, digest), lambda file: file.close())
         with layer:
             return await self._applier.apply(layer, compression, mounts, progress=progress)
 
     async def _commit(self, active: _Active, name: str, parent: str | None) -> None:
         try:
-            await self._workers.run_slow(
-                active.snapshotter.commit, active.ns, name, active.key, parent=parent, lease=active.lease
+            await finished(
+                self._workers.run_slow(
+                    active.snapshotter.commit, active.ns, name, active.key, parent=parent, lease=active.lease
+                )
             )
         except AlreadyExists:
             return  # somebody else made it; ours is removed
@@ -175,12 +178,12 @@ class Unpacker:
     ) -> AsyncIterator[_Active]:
         """A fresh active snapshot; removed unless it was committed."""
         active = _Active(ns, snapshotter, f"unpack-{secrets.token_hex(8)}", lease)
-        await self._workers.run(snapshotter.prepare, ns, active.key, parent, lease=lease)
         try:
+            await finished(self._workers.run_slow(snapshotter.prepare, ns, active.key, parent, lease=lease))
             yield active
         finally:
             if not active.committed:
-                await self._workers.run_slow(_remove, snapshotter, ns, active.key)
+                await finished(self._workers.run_slow(_remove, snapshotter, ns, active.key))
 
 
 class _Job(NamedTuple):

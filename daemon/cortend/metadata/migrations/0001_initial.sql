@@ -51,6 +51,7 @@ CREATE TABLE execs (
 ) STRICT;
 CREATE INDEX execs_by_container ON execs (ns, container_id);
 
+-- No foreign key: an endpoint outlives its container until the network is taken down, so that its address is not reused before.
 CREATE TABLE endpoints (
     ns           TEXT NOT NULL,
     container_id TEXT NOT NULL,
@@ -58,8 +59,7 @@ CREATE TABLE endpoints (
     address      TEXT,
     record       TEXT NOT NULL,
     PRIMARY KEY (ns, container_id),
-    UNIQUE (network, address),
-    FOREIGN KEY (ns, container_id) REFERENCES containers (ns, id) ON DELETE CASCADE
+    UNIQUE (network, address)
 ) STRICT;
 
 CREATE TABLE last_addresses (
