@@ -1,0 +1,1 @@
+"""The native REST API under /api/v1: containerd's nouns as JSON, described by OpenAPI."""

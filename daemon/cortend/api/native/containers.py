@@ -1,0 +1,68 @@
+"""Containers: objects from which tasks are started."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from corten_shared.models.api import ContainerCreate, ContainerCreated, ContainerDetail, Items
+from cortend.api.native.parameters import DEFAULT, AllNamespaces, ContainerRef, Namespace
+from cortend.services.all import Services
+from cortend.services.requests import CreateRequest
+from cortend.services.views import ContainerView
+
+
+def router(services: Services) -> APIRouter:
+    """The routes of this noun."""
+    api = APIRouter(prefix="/containers", tags=["containers"])
+    containers = services.containers
+
+    @api.get("")
+    async def list_containers(
+        namespace: Namespace = DEFAULT, all_namespaces: AllNamespaces = False
+    ) -> Items[ContainerDetail]:
+        """Every container, running or not, newest first."""
+        views = await views_of(services, namespace, all_namespaces)
+        return Items(items=[detail(view) for view in views])
+
+    @api.post("", status_code=201)
+    async def create_container(body: ContainerCreate, namespace: Namespace = DEFAULT) -> ContainerCreated:
+        """Make a container from an image that is here."""
+        created = await containers.create(namespace, CreateRequest(**dict(body)))
+        return ContainerCreated(container=created.record, warnings=created.warnings)
+
+    @api.get("/{ref}")
+    async def get_container(ref: ContainerRef, namespace: Namespace = DEFAULT) -> ContainerDetail:
+        """One container with its task and endpoint."""
+        return detail(await containers.get(namespace, ref))
+
+    @api.delete("/{ref}", status_code=204)
+    async def delete_container(
+        ref: ContainerRef, namespace: Namespace = DEFAULT, force: bool = False, volumes: bool = False
+    ) -> None:
+        """Remove a container; `force` kills its task first, `volumes` removes its anonymous volumes too."""
+        await containers.remove(namespace, ref, force=force, volumes=volumes)
+
+    return api
+
+
+async def views_of(services: Services, namespace: str, all_namespaces: bool) -> list[ContainerView]:
+    """The containers of a namespace, or of all."""
+    if not all_namespaces:
+        return await services.containers.list(namespace, all=True)
+
+    def names() -> list[str]:
+        with services.metadata.view() as tx:
+            return [found.name for found in tx.namespaces.list()]
+
+    return [
+        view
+        for name in await services.workers.run(names)
+        for view in await services.containers.list(name, all=True)
+    ]
+
+
+def detail(view: ContainerView) -> ContainerDetail:
+    """A view as the API shows it."""
+    return ContainerDetail(
+        namespace=view.ns, status=view.status, container=view.record, task=view.task, endpoint=view.endpoint
+    )

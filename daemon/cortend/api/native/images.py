@@ -1,0 +1,74 @@
+"""Images: names for content; pull with progress, tag, remove."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from corten_shared.models.api import ImageDetail, Items, Login, PullRequest, Removed, TagRequest
+from corten_shared.models.image import ImageRecord, PullProgress
+from cortend.api.native.parameters import DEFAULT, ImageName, Namespace
+from cortend.api.native.streaming import Stream, checked_lines
+from cortend.core.registry import Credentials
+from cortend.services.all import Services
+from cortend.services.image_catalog import ImageView
+
+
+def router(services: Services) -> APIRouter:
+    """The routes of this noun."""
+    api = APIRouter(prefix="/images", tags=["images"])
+    images, workers = services.images, services.workers
+
+    @api.get("")
+    async def list_images(namespace: Namespace = DEFAULT) -> Items[ImageRecord]:
+        """Every name and the content it names."""
+
+        def read() -> list[ImageRecord]:
+            with services.metadata.view() as tx:
+                return tx.images.list(namespace)
+
+        return Items(items=await workers.run(read))
+
+    @api.post("/pull", response_class=Stream, responses={200: {"model": PullProgress}})
+    async def pull_image(body: PullRequest, namespace: Namespace = DEFAULT) -> Stream:
+        """Pull an image. Answers JSON lines of progress; the last has `image`, or is `{"error": …}`."""
+        credentials = _credentials(body.credentials)
+        progress = services.pulls.pull(namespace, body.reference, platform=body.platform, credentials=credentials)
+        return await checked_lines(progress)
+
+    @api.post("/tag", status_code=204)
+    async def tag_image(body: TagRequest, namespace: Namespace = DEFAULT) -> None:
+        """Give an image another name."""
+        await images.tag(namespace, body.source, body.target)
+
+    @api.get("/{name:path}")
+    async def get_image(name: ImageName, namespace: Namespace = DEFAULT) -> ImageDetail:
+        """One image with its configuration."""
+        return _detail(await images.get(namespace, name))
+
+    @api.delete("/{name:path}")
+    async def delete_image(name: ImageName, namespace: Namespace = DEFAULT, force: bool = False) -> Items[Removed]:
+        """Remove a name, and the image with its last one; says what went."""
+        removed = await images.remove(namespace, name, force=force)
+        return Items(items=[Removed(action=line.action, subject=line.subject) for line in removed])
+
+    return api
+
+
+def _credentials(login: Login | None) -> Credentials | None:
+    if login is None:
+        return None
+    return Credentials(login.username, login.password, login.identity_token, login.registry_token)
+
+
+def _detail(view: ImageView) -> ImageDetail:
+    documents = view.documents
+    return ImageDetail(
+        record=view.records[0],
+        id=view.id,
+        manifest_digest=documents.manifest_digest,
+        platform=documents.platform,
+        size=view.size,
+        names=sorted(record.name for record in view.records),
+        containers=view.containers,
+        config=documents.config,
+    )

@@ -1,0 +1,218 @@
+"""Bodies of the native API that are not records: requests, answers, lists, stream lines.
+
+Lists are `{"items": [...]}`, so that a page's end can be marked when there are pages.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import Field, SecretStr
+
+from corten_shared.models.base import Record
+from corten_shared.models.container import ContainerRecord, ContainerSpec
+from corten_shared.models.image import ImageRecord
+from corten_shared.models.network import Endpoint
+from corten_shared.models.oci import ImageConfig, Platform
+from corten_shared.models.task import TaskRecord
+from corten_shared.times import Timestamp
+
+T = TypeVar("T")
+
+
+class Items(Record, Generic[T]):
+    """A list. Members may be added: read only what you know."""
+
+    items: list[T]
+
+
+class ErrorInfo(Record):
+    """What went wrong; `code` is stable (corten_shared.errors), the rest is for people."""
+
+    code: str
+    message: str
+    hint: str | None = None
+    subject: str | None = None
+    details: dict[str, Any] | None = None
+
+
+class ErrorBody(Record):
+    """The body of every error, and the last line of a stream that failed."""
+
+    error: ErrorInfo
+
+
+class LabelsPatch(Record):
+    """Labels to set; null removes one; others stay."""
+
+    labels: dict[str, str | None]
+
+
+class NamespaceCreate(Record):
+    """A namespace to make."""
+
+    name: str
+    labels: dict[str, str] = {}
+
+
+class Login(Record):
+    """Credentials for one pull; never stored, never logged. `identity_token` is an OAuth2 refresh token."""
+
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    identity_token: SecretStr = SecretStr("")
+    registry_token: SecretStr = SecretStr("")
+
+
+class PullRequest(Record):
+    """An image to pull: `platform` is os/arch[/variant], empty for the host's."""
+
+    reference: str
+    platform: str = ""
+    credentials: Login | None = None
+
+
+class TagRequest(Record):
+    """A further name for an image."""
+
+    source: str
+    target: str
+
+
+class ImageDetail(Record):
+    """An image with what its documents say, for this host's platform; `size` is bytes of all its layers.
+
+    `names` are all names of the same image, `containers` how many were made from it.
+    """
+
+    record: ImageRecord
+    id: str
+    manifest_digest: str
+    platform: Platform
+    size: int
+    names: list[str]
+    containers: int
+    config: ImageConfig
+
+
+class Removed(Record):
+    """What the removal of an image did to each of its names and parts."""
+
+    action: Literal["Untagged", "Deleted"]
+    subject: str
+
+
+class ContainerCreate(Record):
+    """A container to make; see ContainerSpec for how absent members stand for the image's defaults.
+
+    An empty `name` asks for a random one. `extensions` is given back unchanged.
+    """
+
+    image: str
+    name: str = ""
+    platform: str = ""
+    snapshotter: str = ""
+    spec: ContainerSpec = ContainerSpec()
+    labels: dict[str, str] = {}
+    extensions: dict[str, Any] = {}
+
+
+class ContainerCreated(Record):
+    """A new container, and what it will not do as asked."""
+
+    container: ContainerRecord
+    warnings: list[str] = []
+
+
+class ContainerDetail(Record):
+    """A container with its last task and its place on a network; `status` in docker's word."""
+
+    namespace: str
+    status: str
+    container: ContainerRecord
+    task: TaskRecord | None = None
+    endpoint: Endpoint | None = None
+
+
+class TaskDetail(Record):
+    """A task and the name of its container; `status` in docker's word."""
+
+    namespace: str
+    name: str
+    status: str
+    task: TaskRecord
+
+
+class TaskStart(Record):
+    """The container (id, unique prefix or name) to start a task for."""
+
+    container: str
+
+
+class TaskKill(Record):
+    """A signal by name or number."""
+
+    signal: str = "SIGTERM"
+
+
+class TaskStop(Record):
+    """How a task is asked to end: its stop signal, and SIGKILL after `timeout` seconds (None: the container's own)."""
+
+    timeout: int | None = None
+    signal: str | None = None
+
+
+class TerminalSize(Record):
+    """Characters."""
+
+    width: int = Field(ge=0, le=65535)
+    height: int = Field(ge=0, le=65535)
+
+
+class TaskResult(Record):
+    """How a task ended; `error` says why when its code could not be known."""
+
+    exit_code: int
+    error: str = ""
+
+
+class LogEntry(Record):
+    """A piece of output: `text` for people, and `data` (base64) where its bytes are not UTF-8."""
+
+    time: Timestamp
+    stream: Literal["stdout", "stderr"]
+    text: str
+    data: str | None = None
+
+    @classmethod
+    def of(cls, time_ns: int, stream: int, data: bytes) -> LogEntry:
+        """An entry for bytes of stream 1 or 2."""
+        name: Literal["stdout", "stderr"] = "stderr" if stream == 2 else "stdout"
+        try:
+            return cls(time=time_ns, stream=name, text=data.decode())
+        except UnicodeDecodeError:
+            exact = base64.b64encode(data).decode()
+            return cls(time=time_ns, stream=name, text=data.decode(errors="replace"), data=exact)
+
+    @property
+    def raw(self) -> bytes:
+        """The very bytes."""
+        return base64.b64decode(self.data) if self.data is not None else self.text.encode()
+
+
+class LeaseCreate(Record):
+    """A lease to make; an empty id asks for a random one. Label `gc.expire` (RFC 3339) ends it."""
+
+    id: str = ""
+    labels: dict[str, str] = {}
+
+
+class CollectedResult(Record):
+    """What a garbage collection removed, and bytes of content freed."""
+
+    blobs: int
+    snapshots: int
+    leases: int
+    ingests: int
+    bytes_freed: int
