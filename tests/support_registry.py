@@ -117,6 +117,11 @@ class Answer:
     endless: bool = False
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that went away is what many tests are about."""
+
+
 Script = Answer | Callable[[Request], Answer | None]
 
 
@@ -132,7 +137,7 @@ class LyingRegistry:
         self.stopping = threading.Event()
         self._scripts: dict[tuple[str, str], list[Script]] = {}
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = False  # closing waits for them, so that no socket is left open
         self.host = f"127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)

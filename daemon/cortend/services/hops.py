@@ -22,8 +22,8 @@ T = TypeVar("T")
 class Hops:
     """Calls on a writer, one after the other on worker threads, the last write while the loop reads on.
 
-    A writer must never be used by two threads, so a cancelled caller still waits for the call under way. `drop` says that
-    the ingest is not worth keeping when it is not committed.
+    A writer must never be used by two threads, so a cancelled caller still waits for the call under way. `drop`
+    says that the ingest is not worth keeping when it is not committed.
     """
 
     def __init__(self, workers: Workers, writer: IngestWriter) -> None:
