@@ -12,8 +12,6 @@ from cortend.core.metadata import Transaction
 from cortend.services.image_catalog import ImageView
 from cortend.services.image_names import DANGLING, reference_of
 
-_RUNNING = (TaskStatus.RUNNING, TaskStatus.PAUSED)
-
 
 class Removed(NamedTuple):
     """One line of docker's answer: `Untagged: busybox:latest`, `Deleted: sha256:…`."""
@@ -182,6 +180,6 @@ def _users(tx: Transaction, ns: str, image_id: str) -> _Users:
     for container in tx.containers.list(ns):
         if container.image_id == image_id:
             task = tx.tasks.find(ns, container.id)
-            running = task is not None and task.status in _RUNNING
+            running = task is not None and task.status is not TaskStatus.STOPPED
             (users.running if running else users.stopped).append(container.id)
     return users
