@@ -46,7 +46,8 @@ class ChildApplier:
         if compression not in COMPRESSIONS:
             raise InvalidArgument(f"unknown layer compression {compression!r}", hint="none, gzip or zstd")
         target, marks = target_of(mounts)
-        os.lseek(layer.fileno(), layer.tell(), os.SEEK_SET)  # what `layer` has buffered, the child must read again
+        if layer.seekable():  # what `layer` has read ahead, the child must read again
+            os.lseek(layer.fileno(), layer.tell(), os.SEEK_SET)
         argv = [*self._paths, target, marks, compression, self._limits.encode(), str(os.getpid())]
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-S", "-c", _START, *argv,

@@ -265,8 +265,10 @@ class Native(Extractor):
         self._mine: set[bytes] = set()
 
     def note(self, path: bytes) -> None:
-        """Remember the path."""
-        self._mine.add(path)
+        """Remember the path, and the directories above it: listed or not, they hold what is this layer's."""
+        while path and path not in self._mine:
+            self._mine.add(path)
+            path = path.rpartition(b"/")[0]
 
     def replace(self, path: bytes) -> None:
         """Removing forgets; what was below a removed directory may linger in the set, and only ever spares files."""
