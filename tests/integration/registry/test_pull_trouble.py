@@ -49,7 +49,12 @@ def _nothing_but_whole_blobs(stack):
     assert (stack.snapshot_names(), stack.blobs()) == (set(), set())
 
 
-def _mount_image(liar, config=None, layers=None):
+def _ingests(stack):
+    """Digests that can be resumed (a sibling that was cancelled may rightly be among them)."""
+    return {status.expected for status in stack.content.statuses(NS)}
+
+
+def _serve_lying(liar, config=None, layers=None):
     """Serve IMAGE with a manifest that lies."""
     document = json.loads(IMAGE.manifest)
     if config is not None:
@@ -65,7 +70,7 @@ def test_a_layer_with_other_bytes_is_refused(liar, stack):
     with pytest.raises(DataLoss, match=BIG.digest):
         stack.pull(f"{liar.host}/app")
     assert BIG.digest not in stack.blobs()
-    assert stack.content.statuses(NS) == []
+    assert BIG.digest not in _ingests(stack)
     _nothing_but_whole_blobs(stack)
 
 
@@ -129,7 +134,8 @@ def test_ending_early_leaves_nothing_half_made_and_can_be_continued(liar, stack)
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     stack.run(pull_a_little())
-    assert [status.offset > 1_000_000 for status in stack.content.statuses(NS)] == [True]
+    left = {status.expected: status.offset for status in stack.content.statuses(NS)}
+    assert left[BIG.digest] > 1_000_000
     assert (stack.leases(), stack.image_names()) == (0, [])
     stack.pull(f"{liar.host}/app")
     last = [r for r in liar.requests if r.path == BLOB][-1]
@@ -138,7 +144,7 @@ def test_ending_early_leaves_nothing_half_made_and_can_be_continued(liar, stack)
 
 def test_a_config_that_lies_about_a_layer_is_refused(liar, stack):
     config = IMAGE.config.replace(BIG.diff_id.encode(), b"sha256:" + b"0" * 64)
-    _mount_image(liar, config)
+    _serve_lying(liar, config)
     with pytest.raises(DataLoss, match=f"layer {BIG.digest} unpacks to {BIG.diff_id}"):
         stack.pull(f"{liar.host}/app")
     _nothing_but_whole_blobs(stack)
@@ -147,7 +153,7 @@ def test_a_config_that_lies_about_a_layer_is_refused(liar, stack):
 def test_a_config_with_another_number_of_layers_is_refused(liar, stack):
     config = json.loads(IMAGE.config)
     config["rootfs"]["diff_ids"].pop()
-    _mount_image(liar, json.dumps(config).encode())
+    _serve_lying(liar, json.dumps(config).encode())
     with pytest.raises(InvalidArgument, match="has 2 layers but its config lists 1"):
         stack.pull(f"{liar.host}/app")
     _nothing_but_whole_blobs(stack)
@@ -157,7 +163,7 @@ def test_a_config_with_another_number_of_layers_is_refused(liar, stack):
 def test_a_manifest_that_lies_about_a_size_is_refused(liar, stack, change):
     layers = [layer.descriptor() for layer in IMAGE.layers]
     layers[1]["size"] += change
-    _mount_image(liar, layers=layers)
+    _serve_lying(liar, layers=layers)
     with pytest.raises((DataLoss, Unavailable), match=BIG.digest):
         stack.pull(f"{liar.host}/app")
     _nothing_but_whole_blobs(stack)
@@ -166,7 +172,7 @@ def test_a_manifest_that_lies_about_a_size_is_refused(liar, stack, change):
 def test_an_unknown_kind_of_layer_is_refused_before_any_download(liar, stack):
     layers = [layer.descriptor() for layer in IMAGE.layers]
     layers[1]["mediaType"] = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
-    _mount_image(liar, layers=layers)
+    _serve_lying(liar, layers=layers)
     with pytest.raises(InvalidArgument, match="unsupported media type"):
         stack.pull(f"{liar.host}/app")
     assert not [r for r in liar.requests if "/blobs/" in r.path and IMAGE.id not in r.path]
@@ -189,7 +195,7 @@ def test_a_damaged_stream_inside_a_good_digest_is_refused(liar, stack):
         {"mediaType": oci.OCI_LAYER_GZIP, "digest": digest_of(broken), "size": len(broken)},
         BIG.descriptor(),
     ]
-    _mount_image(liar, json.dumps(config).encode(), layers)
+    _serve_lying(liar, json.dumps(config).encode(), layers)
     liar.on("GET", f"/v2/app/blobs/{digest_of(broken)}", ranged(broken))
     with pytest.raises(DataLoss):
         stack.pull(f"{liar.host}/app")
@@ -204,7 +210,7 @@ def test_a_full_disk_is_said_and_its_room_given_back(liar, tmp_path):
         with ImageStack(disk) as stack:
             with pytest.raises(ResourceExhausted, match="no space left on device"):
                 stack.pull(f"{liar.host}/app")
-            assert stack.content.statuses(NS) == []
+            assert BIG.digest not in _ingests(stack)
             _nothing_but_whole_blobs(stack)
     finally:
         subprocess.run(["umount", str(disk)], check=True)
