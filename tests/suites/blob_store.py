@@ -9,6 +9,7 @@ import os
 import secrets
 
 import pytest
+
 from corten_shared import digest as digests
 from corten_shared.errors import (
     AlreadyExists,
@@ -64,7 +65,9 @@ class BlobStoreSuite:
             with pytest.raises(NotFound, match="no such ref"):
                 missing_ref("no such ref")
 
-    @pytest.mark.parametrize("bad", ["", "sha256:", "sha256:" + "A" * 64, "sha256:../../etc/passwd", "sha512:" + "0" * 128])
+    @pytest.mark.parametrize(
+        "bad", ["", "sha256:", "sha256:" + "A" * 64, "sha256:../../etc/passwd", "sha512:" + "0" * 128]
+    )
     def test_a_malformed_digest_never_becomes_a_path(self, store: BlobStore, bad: str) -> None:
         with pytest.raises(InvalidArgument):
             store.writer("bad", expected=bad)
@@ -131,7 +134,9 @@ class BlobStoreSuite:
             assert writer.commit() == DIGEST
 
     @pytest.mark.parametrize("promise", [{"expected": MISSING}, {"size": 5}, {"size": 500}])
-    def test_bytes_other_than_promised_are_refused_and_dropped(self, store: BlobStore, promise: dict[str, object]) -> None:
+    def test_bytes_other_than_promised_are_refused_and_dropped(
+        self, store: BlobStore, promise: dict[str, object]
+    ) -> None:
         with store.writer("lie") as writer:
             writer.write(HELLO)
             with pytest.raises(DataLoss, match="lie"):

@@ -6,9 +6,10 @@ A test class inherits `ContentStoreSuite` and gives the fixtures `content`, empt
 from __future__ import annotations
 
 import pytest
+
 from corten_shared import digest as digests
 from corten_shared.errors import AlreadyExists, InvalidArgument, NotFound, ResourceExhausted
-from corten_shared.models.lease import Lease, Resource
+from corten_shared.models.lease import Lease
 from cortend.core.content import ContentStore
 from cortend.core.metadata import Metadata
 
@@ -16,7 +17,9 @@ HELLO = b"hello, namespace"
 DIGEST = digests.of(HELLO)
 
 
-def put(content: ContentStore, ns: str, data: bytes, *, labels: dict[str, str] | None = None, lease: str | None = None) -> str:
+def put(
+    content: ContentStore, ns: str, data: bytes, *, labels: dict[str, str] | None = None, lease: str | None = None
+) -> str:
     """Commit `data` to a namespace; its digest."""
     with content.writer(ns, f"put-{digests.of(data)}", lease=lease) as writer:
         writer.write(data)

@@ -10,7 +10,7 @@ from corten_shared.models.snapshot import Kind, Mount, Usage
 
 
 class DirectoryDriver:
-    """`<root>/<number>/`; a mount's options name the parents, nearest first. `synced` tells what was asked to be synced."""
+    """`<root>/<number>/`; a mount's options name the parents, nearest first. `synced`: whose syncing was asked for."""
 
     def __init__(self, root: Path, *, name: str = "directories", rebases: bool = True) -> None:
         self.name = name

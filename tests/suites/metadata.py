@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+
 from corten_shared import digest as digests
 from corten_shared.errors import AlreadyExists, Conflict, Internal, InvalidArgument, NotFound
 from corten_shared.models.container import ContainerRecord, ContainerSpec, PortMapping
@@ -171,7 +172,7 @@ class MetadataSuite:
         self, metadata: Metadata, published: list[Event]
     ) -> None:
         with metadata.update() as tx:
-            tx.emit("a", "/tasks/start", "1", pid="7")
+            tx.emit("a", "/tasks/start", "1", {"pid": "7"})
             tx.emit("b", "/tasks/exit", "2")
             assert published == []
         with metadata.view() as tx:
@@ -244,7 +245,7 @@ class MetadataSuite:
             tx.images.delete(NS, "x")
             assert tx.images.list(NS) == []
             for use in (tx.images.get, tx.images.delete):
-                with pytest.raises(NotFound, match="^No such image: x$"):
+                with pytest.raises(NotFound, match=r"^No such image: x$"):
                     use(NS, "x")
 
     # containers
@@ -316,7 +317,7 @@ class MetadataSuite:
             with pytest.raises(NotFound, match=ID_C):
                 tx.containers.put(NS, new_container(ID_C))
 
-    def test_a_container_goes_with_all_that_is_its(self, metadata: Metadata) -> None:
+    def test_a_container_goes_with_its_task_and_execs_and_leaves_its_address_taken(self, metadata: Metadata) -> None:
         with metadata.update() as tx:
             add_container(tx, ID_A)
             tx.tasks.put(NS, TaskRecord(container_id=ID_A, status=TaskStatus.RUNNING))
@@ -325,9 +326,9 @@ class MetadataSuite:
             tx.containers.delete(NS, ID_A)
             assert tx.tasks.list(NS) == []
             assert tx.execs.list(NS, ID_A) == []
-            assert tx.endpoints.list() == []
+            assert tx.endpoints.get(NS, ID_A) == new_endpoint(ID_A, "10.0.0.2")
             for use in (tx.containers.get, tx.containers.delete):
-                with pytest.raises(NotFound, match="^No such container: aa11"):
+                with pytest.raises(NotFound, match=r"^No such container: aa11"):
                     use(NS, ID_A)
 
     # tasks and execs
@@ -359,7 +360,7 @@ class MetadataSuite:
             assert [(found.id, found.exit_code) for found in tx.execs.list(NS, ID_A)] == [("z", 3), ("a", None)]
             tx.execs.delete(NS, "z")
             for use in (tx.execs.get, tx.execs.delete):
-                with pytest.raises(NotFound, match="^No such exec instance: z$"):
+                with pytest.raises(NotFound, match=r"^No such exec instance: z$"):
                     use(NS, "z")
 
     def test_nothing_is_recorded_of_a_container_that_is_not_there(self, metadata: Metadata) -> None:
@@ -367,7 +368,6 @@ class MetadataSuite:
             for attempt in (
                 lambda: tx.tasks.put(NS, TaskRecord(container_id=ID_A, status=TaskStatus.CREATED)),
                 lambda: tx.execs.put(NS, ExecRecord(id="e", container_id=ID_A, args=["sh"])),
-                lambda: tx.endpoints.put(NS, new_endpoint(ID_A, "10.0.0.2")),
             ):
                 with pytest.raises(NotFound, match=f"^No such container: {ID_A}$"):
                     attempt()
@@ -428,10 +428,10 @@ class MetadataSuite:
             assert tx.leases.list(NS) == [lease] == [tx.leases.get(NS, "l")]
             tx.leases.delete(NS, "l")
             for use in (tx.leases.get, tx.leases.delete, tx.leases.resources):
-                with pytest.raises(NotFound, match="^No such lease: l$"):
+                with pytest.raises(NotFound, match=r"^No such lease: l$"):
                     use(NS, "l")
             for change in (tx.leases.add, tx.leases.remove):
-                with pytest.raises(NotFound, match="^No such lease: l$"):
+                with pytest.raises(NotFound, match=r"^No such lease: l$"):
                     change(NS, "l", blob)
 
     def test_a_lease_that_cannot_be_read_is_not_made(self, metadata: Metadata) -> None:

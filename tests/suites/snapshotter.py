@@ -1,7 +1,7 @@
 """What every `core.snapshots.Snapshotter` does, on any driver.
 
-A test class inherits `SnapshotterSuite`, gives the fixtures `snapshotter`, empty, and `metadata`, where its leases are, and says
-with `write` and `files` how to get at what a snapshot's mounts describe.
+A test class inherits `SnapshotterSuite`, gives the fixtures `snapshotter`, empty, and `metadata`, where its leases
+are, and says with `write` and `files` how to get at what a snapshot's mounts describe.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+
 from corten_shared.errors import AlreadyExists, Conflict, NotFound
 from corten_shared.models.snapshot import Kind, Mount
 from cortend.core.metadata import Metadata
 from cortend.core.snapshots import Snapshotter
-
 from suites.content_store import held, new_lease
 
 

@@ -102,7 +102,7 @@ class NamespacedContent:
     def writer(
         self, ns: str, ref: str, *, lease: str | None = None, expected: str | None = None, size: int = 0
     ) -> IngestWriter:
-        """Open an ingest. If `expected` is a blob already, it is adopted (and leased) before AlreadyExists is raised."""
+        """Open an ingest. If `expected` is a blob already, it is adopted (and leased), then AlreadyExists raised."""
         check_namespace(ns)
         if not ref:
             raise InvalidArgument("an ingest needs a ref", hint="any text that names what is written")

@@ -6,7 +6,6 @@ import sqlite3
 
 from corten_shared.errors import AlreadyExists, NotFound
 from corten_shared.models.network import Endpoint
-from cortend.metadata.containers import no_such_container
 from cortend.metadata.session import Session
 
 
@@ -36,7 +35,7 @@ class Endpoints:
         return [(ns, Endpoint.model_validate_json(record)) for ns, record in rows]
 
     def put(self, ns: str, endpoint: Endpoint) -> None:
-        """Create or replace; raises AlreadyExists (the address), NotFound (the container)."""
+        """Create or replace; raises AlreadyExists when another has the address."""
         known = self._session.one(
             "SELECT network, address FROM endpoints WHERE ns = ? AND container_id = ?", (ns, endpoint.container_id)
         )
@@ -68,15 +67,12 @@ class Endpoints:
         except sqlite3.IntegrityError as error:
             raise self._refused(endpoint) from error
 
-    def _refused(self, endpoint: Endpoint) -> AlreadyExists | NotFound:
-        row = self._session.one(
-            "SELECT container_id FROM endpoints WHERE network = ? AND address = ?",
-            (endpoint.network, endpoint.address or None),
+    def _refused(self, endpoint: Endpoint) -> AlreadyExists:
+        (holder,) = self._session.one(
+            "SELECT container_id FROM endpoints WHERE network = ? AND address = ?", (endpoint.network, endpoint.address)
         )
-        if row is None:
-            return no_such_container(endpoint.container_id)
         return AlreadyExists(
-            f"address {endpoint.address} of network {endpoint.network} is in use by container {row[0]}",
+            f"address {endpoint.address} of network {endpoint.network} is in use by container {holder}",
             subject=endpoint.address,
-            details={"container_id": row[0]},
+            details={"container_id": holder},
         )

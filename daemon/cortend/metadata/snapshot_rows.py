@@ -126,6 +126,11 @@ class SnapshotRows:
             ) from error
         return row.sid
 
+    def kind(self, snapshotter: str, sid: int) -> Kind:
+        """What number `sid`, which there is, can be used for."""
+        query = "SELECT kind FROM snapshots WHERE snapshotter = ? AND sid = ?"
+        return Kind(self._session.one(query, (snapshotter, sid))[0])
+
     def sids(self, snapshotter: str) -> set[int]:
         """Every number that a row names."""
         return {

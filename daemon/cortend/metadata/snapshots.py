@@ -1,7 +1,7 @@
 """Named snapshots: rows in the database over the numbered directories of a driver.
 
-A directory comes before its row and goes after it, so a row always has a directory; what a crash leaves is a
-directory without a row, which `cleanup` frees. Directories that are being made have no row either: their numbers
+A directory comes before its row and goes after it, so a row has a directory; what a crash leaves is a directory
+without a row, which `cleanup` frees. Directories that are being made have no row either: their numbers
 are known in this process (`_Numbers`), and `cleanup` leaves them alone. A number is never used twice while
 anything of it is left, so a half-removed directory is never taken for a new one.
 """
@@ -67,9 +67,9 @@ class DatabaseSnapshotter:
         self.rebases = driver.rebases
         self._database = database
         self._driver = driver
-        with database.view() as tx:
-            used = tx.snapshots.sids(self.name)
-        self._numbers = _Numbers(max(used.union(driver.ids()), default=0))
+        used, found = self._recorded(), set(driver.ids())
+        self._numbers = _Numbers(max(used | found, default=0))
+        self._make_again(used - found)
 
     def stat(self, ns: str, key: str) -> SnapshotInfo:
         """Raises NotFound."""
@@ -158,9 +158,28 @@ class DatabaseSnapshotter:
         """
         found = set(self._driver.ids())
         busy = self._numbers.busy()
-        with self._database.view() as tx:
-            orphans = found - busy - tx.snapshots.sids(self.name)
+        orphans = found - busy - self._recorded()
         return sum(self._free(sid) for sid in orphans)
+
+    def _recorded(self) -> set[int]:
+        with self._database.view() as tx:
+            return tx.snapshots.sids(self.name)
+
+    def _make_again(self, missing: set[int]) -> None:
+        """Directories that a power cut took: making one is not synced, as its files are not either.
+
+        What was written in an active snapshot is lost then, but it can be used and removed. Committed ones were synced.
+        """
+        for sid in sorted(missing):
+            with self._database.view() as tx:
+                kind = tx.snapshots.kind(self.name, sid)
+                parents = tx.snapshots.chain(self.name, sid)[1:]
+            log.error(
+                "snapshot directory is gone",
+                extra={"fields": {"snapshotter": self.name, "number": sid, "kind": kind.value}},
+            )
+            if kind is not Kind.COMMITTED:
+                self._driver.create(sid, kind, parents)
 
     def _create(
         self, ns: str, key: str, parent: str, kind: Kind, labels: dict[str, str], lease: str | None

@@ -8,11 +8,11 @@ import stat
 from pathlib import Path
 
 import pytest
+
 from corten_shared import digest as digests
 from corten_shared.errors import ResourceExhausted
 from cortend.content import ingest as ingest_module
 from cortend.content.local import LocalBlobStore
-
 from suites.blob_store import DIGEST, HELLO, BlobStoreSuite, put
 
 

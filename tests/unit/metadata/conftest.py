@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from corten_shared.models.event import Event
 from cortend.content.local import LocalBlobStore
 from cortend.events.exchange import Exchange

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pytest
+
 from corten_shared.models.content import IngestStatus
 from corten_shared.models.snapshot import Mount
 from cortend.core.content import BlobStat, IngestWriter
 from cortend.metadata.content import NamespacedContent
 from cortend.metadata.db import Database
 from cortend.metadata.snapshots import DatabaseSnapshotter
-
 from suites import directory_driver
 from suites.blob_store import BlobStoreSuite
 from suites.content_store import ContentStoreSuite
