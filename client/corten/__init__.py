@@ -16,6 +16,8 @@ TYPE_CHECKING = False  # not from `typing`: see above
 if TYPE_CHECKING:
     from typing import Any
 
+    from corten.sdk import *  # noqa: F403  (what `__getattr__` finds, for type checkers)
+
 
 def __getattr__(name: str) -> Any:
     """The SDK's public names (`Client`, `AsyncClient`, the error classes), from `corten.sdk`.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 from typing import Any, Generic, Literal, TypeVar
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, SerializationInfo, field_serializer
 
 from corten_shared.models.base import Record
 from corten_shared.models.container import ContainerRecord, ContainerSpec
@@ -56,6 +56,10 @@ class NamespaceCreate(Record):
     labels: dict[str, str] = {}
 
 
+REVEAL = {"reveal": True}
+"""The serialisation context in which a Login is written out: for sending it, and nothing else."""
+
+
 class Login(Record):
     """Credentials for one pull; never stored, never logged. `identity_token` is an OAuth2 refresh token."""
 
@@ -63,6 +67,10 @@ class Login(Record):
     password: SecretStr = SecretStr("")
     identity_token: SecretStr = SecretStr("")
     registry_token: SecretStr = SecretStr("")
+
+    @field_serializer("password", "identity_token", "registry_token", when_used="json")
+    def _write(self, value: SecretStr, info: SerializationInfo) -> str:
+        return value.get_secret_value() if info.context == REVEAL else str(value)
 
 
 class PullRequest(Record):
