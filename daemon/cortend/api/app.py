@@ -1,18 +1,25 @@
-"""Every surface under one root: the native API under /api/v1, the Engine API everywhere else."""
+"""Both surfaces behind one socket: the native API under /api/v1, Docker's everywhere else."""
 
 from __future__ import annotations
 
-from starlette.applications import Starlette
-from starlette.routing import Mount
-from starlette.types import ASGIApp
+from starlette.routing import Mount, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from cortend.api.docker.app import router
+from cortend.api.docker.app import DockerApi
 from cortend.api.native.app import build_native
 from cortend.services.all import Services
 
-NATIVE = "/api/v1"
+NATIVE_PREFIX = "/api/v1"
 
 
 def build_api(services: Services) -> ASGIApp:
-    """The application that the daemon serves."""
-    return Starlette(routes=[Mount(NATIVE, app=build_native(services)), *router(services)])
+    """The whole HTTP interface. Whose request it is its path alone says, before any routing."""
+    docker = DockerApi(services)
+    native = Router([Mount(NATIVE_PREFIX, app=build_native(services))])
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        surface: ASGIApp = native if path == NATIVE_PREFIX or path.startswith(f"{NATIVE_PREFIX}/") else docker
+        await surface(scope, receive, send)
+
+    return serve
