@@ -107,3 +107,29 @@ def test_other_files_in_the_store_are_left_alone(store: LocalBlobStore, tmp_path
     foreign.write_text("hands off")
     assert list(store.walk()) == []
     assert foreign.exists()
+
+
+def test_a_blob_is_synced_before_it_appears_and_its_name_after(
+    store: LocalBlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut at any moment finds the whole blob or none; the calls are watched, and made."""
+    calls: list[tuple[str, str]] = []
+    real_sync, real_rename = os.fsync, os.rename
+
+    def sync(descriptor: int) -> None:
+        calls.append(("fsync", os.readlink(f"/proc/self/fd/{descriptor}")))
+        real_sync(descriptor)
+
+    def rename(source: Path, target: Path) -> None:
+        calls.append(("rename", str(target)))
+        real_rename(source, target)
+
+    blobs = tmp_path / "content/blobs/sha256"
+    with store.writer("layer") as writer:
+        writer.write(HELLO)
+        (data,) = (tmp_path / "content/ingest").glob("*/data")
+        monkeypatch.setattr(os, "fsync", sync)
+        monkeypatch.setattr(os, "rename", rename)
+        writer.commit()
+    monkeypatch.undo()
+    assert calls == [("fsync", str(data)), ("rename", str(blobs / DIGEST[7:])), ("fsync", str(blobs))]
