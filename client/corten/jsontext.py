@@ -45,6 +45,10 @@ def loads(data: bytes | str) -> Any:
         value, end = _make_scanner(_Context)(text, start)  # type: ignore[arg-type]  # any object will do
     except StopIteration as exc:
         raise ValueError(f"not JSON at character {exc.value}") from None
+    except SystemError:  # the scanner looks for json's exception class, and json is not there
+        import json
+
+        return json.loads(text)  # which says what is wrong
     if text[end:].strip(_BLANKS):
         raise ValueError(f"more than one JSON value, at character {end}")
     return value

@@ -195,9 +195,9 @@ class _Parser:
 def closest(word: str, candidates: Sequence[str]) -> str:
     """The candidate that `word` is probably a misspelling of, or nothing."""
     limit = 1 if len(word) < 5 else 2
-    scored = [(edit_distance(word, candidate), candidate) for candidate in candidates]
-    best = min(scored, default=(limit + 1, ""))
-    return best[1] if best[0] <= limit else ""
+    scored = [(edit_distance(word, other), abs(len(word) - len(other)), other) for other in candidates]
+    distance, _, best = min(scored, default=(limit + 1, 0, ""))
+    return best if distance <= limit else ""
 
 
 def edit_distance(a: str, b: str) -> int:

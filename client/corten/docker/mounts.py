@@ -152,7 +152,7 @@ def split_volumes(volumes: Iterable[str]) -> tuple[list[str], dict[str, dict[str
             binds.append(f"{os.path.abspath(source)}:{rest}")
         else:
             binds.append(text)
-    return binds, anonymous
+    return list(dict.fromkeys(binds)), anonymous
 
 
 def split_tmpfs(entries: Iterable[str]) -> dict[str, str]:

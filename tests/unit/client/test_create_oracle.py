@@ -36,7 +36,8 @@ run busybox --rm -it
 create -it busybox
 create busybox sh -c 'a b'
 run -e A=1 -e UNSET_HERE -e ORACLE --env PATH2= busybox
-run --env-file {dir}/env -e LAST=1 --label-file {dir}/labels -l z=1 busybox
+run -e A=1 -e A=2 -v /a:/b -v /a:/b --dns 1.1.1.1 --dns 1.1.1.1 -l A=1 -l A=2 busybox
+run --env-file {dir}/env -e LAST=1 --label-file {dir}/labels -l z=1 -e FROM_FILE=2 busybox
 run -p 8080:80 -p 127.0.0.1:53:53/udp -p 1000-1002:2000-2002 -p 90 -p 127.0.0.1::70 busybox
 run -p8080:80 busybox
 run -p=8080:80 busybox
@@ -246,9 +247,10 @@ needs_docker = pytest.mark.skipif(DOCKER is None, reason="the docker CLI is not 
 
 
 def normal(body: Any) -> Any:
-    """Binds and endpoints come from maps in docker's client: their order says nothing."""
+    """Binds and variables come from maps in docker's client: their order says nothing."""
     if isinstance(body, dict) and "HostConfig" in body:
         body["HostConfig"]["Binds"] = sorted(body["HostConfig"]["Binds"] or [])
+        body["Env"] = sorted(body["Env"] or [])
     return body
 
 

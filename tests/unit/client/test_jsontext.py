@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from corten import jsontext
+
+ENVIRON = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -43,3 +48,13 @@ def test_what_is_not_json_is_a_value_error(text: bytes) -> None:
 def test_unknown_types_are_refused() -> None:
     with pytest.raises(TypeError, match="set has no form in JSON"):
         jsontext.dumps({"a": {1}})
+
+
+def test_errors_are_told_where_json_is_not_loaded() -> None:
+    """The C scanner raises json's own exception class, which may not be there yet."""
+    code = (
+        "import sys\nfrom corten import jsontext\nassert 'json' not in sys.modules\n"
+        "try:\n    jsontext.loads('{broken')\nexcept ValueError as exc:\n    print(exc)"
+    )
+    done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, timeout=60, env=ENVIRON)
+    assert done.stdout.startswith("Expecting property name"), done.stderr
