@@ -117,7 +117,7 @@ def test_a_blob_is_synced_before_it_appears_and_its_name_after(
     real_sync, real_rename = os.fsync, os.rename
 
     def sync(descriptor: int) -> None:
-        calls.append(("fsync", os.readlink(f"/proc/self/fd/{descriptor}")))
+        calls.append(("fsync", str(Path(f"/proc/self/fd/{descriptor}").readlink())))
         real_sync(descriptor)
 
     def rename(source: Path, target: Path) -> None:
