@@ -128,7 +128,12 @@ class Cortend:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     def corten(
-        self, *args: str, check: bool = True, input: bytes | None = None, timeout: float = 60, env: Mapping[str, str] | None = None
+        self,
+        *args: str,
+        check: bool = True,
+        input: bytes | None = None,
+        timeout: float = 60,
+        env: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[bytes]:
         """Run `corten` against this daemon."""
         return self._run([str(BIN / "corten"), "-H", self.host, *args], check, input, timeout, env)

@@ -1,6 +1,7 @@
 """The composition root: the only module that names concrete classes.
 
-`open_application` builds the engine from a configuration, recovers what an earlier run left, and yields what the server serves.
+`open_application` builds the engine from a configuration, recovers what an earlier run left, and yields what
+the server serves.
 Leaving it lets go of everything but containers.
 """
 

@@ -180,7 +180,8 @@ class Recovery:
     # -- policies ---------------------------------------------------------------------------------------------------
 
     async def start_by_policy(self) -> None:
-        """Start what `always` and `unless-stopped` want; a start that fails is logged, and the policy goes on trying."""
+        """Start what `always` and `unless-stopped` want; a start that fails is logged, and the policy goes on
+        trying."""
         for ns, record, task in await self._workers.run(self._all):
             if task is None or task.status in _LIVE or record.id in self._supervisor.restarting():
                 continue

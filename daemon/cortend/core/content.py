@@ -39,7 +39,8 @@ class IngestWriter(Protocol):
         ...
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append `data`. Raises ResourceExhausted when the disk is full, or when a size given at opening would be exceeded."""
+        """Append `data`. Raises ResourceExhausted when the disk is full, or when a size given at opening
+        would be exceeded."""
         ...
 
     def truncate(self, size: int) -> None:
@@ -72,7 +73,8 @@ class BlobStore(Protocol):
         ...
 
     def open(self, digest: str) -> BinaryIO:
-        """The blob opened for reading (a real file, so that its descriptor can be given to a child); raises NotFound."""
+        """The blob opened for reading (a real file, so that its descriptor can be given to a child); raises
+        NotFound."""
         ...
 
     def walk(self) -> Iterator[BlobStat]:
@@ -145,7 +147,8 @@ class ContentStore(Protocol):
     def writer(
         self, ns: str, ref: str, *, lease: str | None = None, expected: str | None = None, size: int = 0
     ) -> IngestWriter:
-        """As BlobStore.writer; its commit also records the blob in the namespace and under `lease`, in one transaction."""
+        """As BlobStore.writer; its commit also records the blob in the namespace and under `lease`, in one
+        transaction."""
         ...
 
     def status(self, ns: str, ref: str) -> IngestStatus:

@@ -28,9 +28,11 @@ class Applier(Protocol):
         *,
         progress: Callable[[int], None] | None = None,
     ) -> Applied:
-        """Unpack `layer` (a real file; `compression` is none, gzip or zstd) into the file system that `mounts` describe.
+        """Unpack `layer` (a real file; `compression` is none, gzip or zstd) into the file system that
+        `mounts` describe.
 
-        Paths of the archive resolve inside the target only: the work is done by a child in its own mount namespace, with the
+        Paths of the archive resolve inside the target only: the work is done by a child in its own mount
+        namespace, with the
         target as its root, no network, limits on memory, bytes and entries; cancelling kills it. `progress` is
         called with compressed bytes read so far. Raises InvalidArgument (archive refused: which entry, why),
         DataLoss (damaged stream), ResourceExhausted (disk full or a limit). The target is then half-written: remove it.

@@ -19,6 +19,7 @@ class EventExchange(Protocol):
     def subscribe(
         self, accept: Callable[[Event], bool] | None = None
     ) -> AbstractContextManager[AsyncIterator[Event]]:
-        """The events from now on that `accept` likes. A subscriber that falls too far behind (1,024 events) is ended with
+        """The events from now on that `accept` likes. A subscriber that falls too far behind (1,024
+        events) is ended with
         ResourceExhausted, so that one slow reader costs nobody memory."""
         ...

@@ -55,7 +55,8 @@ class ContainerStore(Protocol):
 
     def get(self, ns: str, container_id: str) -> ContainerRecord: ...
     def find(self, ns: str, reference: str) -> ContainerRecord:
-        """By whole id, by name (with or without a leading slash), or by a unique prefix of the id, in this order (as docker).
+        """By whole id, by name (with or without a leading slash), or by a unique prefix of the
+        id, in this order (as docker).
 
         Raises NotFound (`No such container: x`), InvalidArgument when the prefix is ambiguous.
         """
@@ -209,7 +210,8 @@ class Collector(Protocol):
         """Remove what no image, container, lease or label keeps. Safe while pulls run: they hold leases.
 
         Roots: images, containers' snapshots, leases that have not expired, objects labelled `gc.root`. Edges: labels
-        `gc.ref.content[.*]` = digest and `gc.ref.snapshot.<snapshotter>[...]` = name on blobs, images and snapshots; a snapshot's parent.
+        `gc.ref.content[.*]` = digest and `gc.ref.snapshot.<snapshotter>[...]` = name on blobs, images and
+        snapshots; a snapshot's parent.
         Marks in a read transaction, deletes rows in a write transaction that marks again
         what changed in between, and only then frees blobs and directories.
         """

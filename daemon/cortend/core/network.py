@@ -21,19 +21,23 @@ class NetworkDriver(Protocol):
         ...
 
     def ensure(self, endpoints: Iterable[Endpoint]) -> None:
-        """Make bridge and rules be there and agree with the endpoints given (all that are live); at start and after loss."""
+        """Make bridge and rules be there and agree with the endpoints given (all that are live); at start and
+        after loss."""
         ...
 
     def allocate(self, taken: Collection[str], after: str = "") -> str:
-        """A free address of the subnet that is not in `taken`, counting up from `after` (so that addresses are not reused at once).
+        """A free address of the subnet that is not in `taken`, counting up from `after` (so that
+        addresses are not reused at once).
 
         Pure. Raises ResourceExhausted when the subnet is full.
         """
         ...
 
     def allocate_ports(self, wanted: Iterable[PortMapping], taken: Iterable[PortMapping]) -> list[PortMapping]:
-        """The same mappings with real host ports: random ones chosen, given ones checked against `taken` and against listening
-        sockets of the host. Raises Conflict in docker's words (`Bind for 0.0.0.0:80 failed: port is already allocated`)."""
+        """The same mappings with real host ports: random ones chosen, given ones checked
+        against `taken` and against listening
+        sockets of the host. Raises Conflict in docker's words (`Bind for 0.0.0.0:80 failed: port is already
+        allocated`)."""
         ...
 
     def namespace_path(self, name: str) -> str:
@@ -58,5 +62,6 @@ class NetworkDriver(Protocol):
         ...
 
     def sweep(self, endpoints: Iterable[Endpoint], netns: Collection[str]) -> list[str]:
-        """Remove interfaces, rules and pinned namespaces of ours that belong to none of `endpoints` / paths in `netns`; says what."""
+        """Remove interfaces, rules and pinned namespaces of ours that belong to none of `endpoints` / paths
+        in `netns`; says what."""
         ...

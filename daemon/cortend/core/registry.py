@@ -35,8 +35,10 @@ class Fetcher(Protocol):
     async def resolve(self) -> Descriptor:
         """The descriptor that the reference's digest or tag names now.
 
-        Raises NotFound (unknown repository or tag), Unauthenticated, PermissionDenied, Unavailable (registry down, time-out, 5xx after
-        retries), ResourceExhausted (429 after retries), DataLoss (content and digest differ), InvalidArgument (schema 1).
+        Raises NotFound (unknown repository or tag), Unauthenticated, PermissionDenied, Unavailable (registry
+        down, time-out, 5xx after
+        retries), ResourceExhausted (429 after retries), DataLoss (content and digest differ), InvalidArgument
+        (schema 1).
         """
         ...
 

@@ -59,7 +59,8 @@ class Handle(NamedTuple):
 
 
 class Exit(NamedTuple):
-    """How a process ended: its exit code (128+n for signal n), when (ns since the epoch), whether the kernel's OOM killer was in it.
+    """How a process ended: its exit code (128+n for signal n), when (ns since the epoch), whether the
+    kernel's OOM killer was in it.
 
     `code` 255 with `lost` set: conmon died before it could write the code down.
     """
@@ -78,9 +79,11 @@ class Chunk(NamedTuple):
 
 
 class Attachment(Protocol):
-    """One client's connection to a running process's streams. An async iterator of Chunk; ends when the process's output ends.
+    """One client's connection to a running process's streams. An async iterator of Chunk; ends
+    when the process's output ends.
 
-    A client that reads too slowly is dropped (its iterator raises ResourceExhausted) rather than stalling the container or others.
+    A client that reads too slowly is dropped (its iterator raises ResourceExhausted) rather than stalling the
+    container or others.
     """
 
     def __aiter__(self) -> AsyncIterator[Chunk]: ...
@@ -101,7 +104,8 @@ class Attachment(Protocol):
 class TaskRuntime(Protocol):
     """Tasks on this host. The caller serialises calls on one task; different tasks run side by side.
 
-    Errors of crun and runc come back as taxonomy errors whose message keeps the runtime's own sentence (docker's clients match on
+    Errors of crun and runc come back as taxonomy errors whose message keeps the runtime's own sentence
+    (docker's clients match on
     `executable file not found`, `no such file or directory`, `permission denied`).
     """
 
@@ -110,11 +114,13 @@ class TaskRuntime(Protocol):
         ...
 
     def resolve(self, name: str) -> RuntimeInfo:
-        """The runtime called `name`, or the default for an empty one. Raises InvalidArgument in docker's words (`unknown or invalid runtime name`)."""
+        """The runtime called `name`, or the default for an empty one. Raises InvalidArgument in docker's
+        words (`unknown or invalid runtime name`)."""
         ...
 
     async def probe(self) -> None:
-        """Find out which runtimes work here: run a tiny container with each (see the architecture on hybrid cgroups)."""
+        """Find out which runtimes work here: run a tiny container with each (see the architecture on hybrid
+        cgroups)."""
         ...
 
     def bundle(self, key: TaskKey) -> Bundle:
@@ -159,7 +165,8 @@ class TaskRuntime(Protocol):
         ...
 
     async def wait(self, key: TaskKey, handle: Handle) -> Exit:
-        """Return when the task's conmon ended, with what it wrote down. Works for tasks of an earlier daemon, also when they have ended
+        """Return when the task's conmon ended, with what it wrote down. Works for tasks of an
+        earlier daemon, also when they have ended
         already; any number of waiters."""
         ...
 
@@ -168,7 +175,8 @@ class TaskRuntime(Protocol):
         ...
 
     async def delete(self, key: TaskKey, *, runtime: str = "") -> None:
-        """End and clear whatever is left of the task: processes, cgroup, conmon, runtime state, exit files, mounts, bundle. Idempotent."""
+        """End and clear whatever is left of the task: processes, cgroup, conmon, runtime state, exit files,
+        mounts, bundle. Idempotent."""
         ...
 
     async def exec(
@@ -177,7 +185,8 @@ class TaskRuntime(Protocol):
         """Run a further process (`process` as in OCI) under its own conmon; it has started when this returns.
 
         With `attach` conmon holds the process back until the attachment returned is connected (conmon's
-        `--exec-attach`), so that the first byte is not lost. Raises InvalidArgument with the runtime's sentence when it cannot be started; then nothing
+        `--exec-attach`), so that the first byte is not lost. Raises InvalidArgument with the runtime's
+        sentence when it cannot be started; then nothing
         of it is left.
         """
         ...

@@ -16,8 +16,10 @@ from corten_shared.models.snapshot import Kind, Mount, SnapshotInfo, Usage
 
 
 OVERLAY_MARKS = "x-corten.whiteouts=overlay"
-"""Mount option (a remark: mounting ignores `x-…`) that a layer unpacked here keeps its whiteouts, as overlayfs's own marks,
-because layers below will be put under it. Leave it out of the mounts of an image's first layer: there is nothing below."""
+"""Mount option (a remark: mounting ignores `x-…`) that a layer unpacked here keeps its
+whiteouts, as overlayfs's own marks,
+because layers below will be put under it. Leave it out of the mounts of an image's first layer: there is
+nothing below."""
 
 
 class SnapshotDriver(Protocol):
@@ -104,7 +106,8 @@ class Snapshotter(Protocol):
     ) -> None:
         """Turn active `key` into committed `name`; `key` is gone afterwards.
 
-        Its files are synced first, so that a committed snapshot is whole after a power cut. `parent` other than None sets a new parent
+        Its files are synced first, so that a committed snapshot is whole after a power cut. `parent` other
+        than None sets a new parent
         (only where `rebases`). Raises NotFound, AlreadyExists (`name`; `key` stays), Conflict (not active).
         """
         ...

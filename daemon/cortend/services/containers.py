@@ -271,11 +271,11 @@ class ContainerService(ContainerObserver):
         key = TaskKey(ns, (await self.get(ns, ref)).record.id)
         async with self._supervisor.locks.hold(key):
             view = await self.get(ns, key.id)
+            pausing = wanted is TaskStatus.PAUSED
             if view.task is None or not view.running:
                 raise Conflict(f"container {key.id} is not running")
             if view.task.status is wanted:
-                raise Conflict(f"container {ref} is {'already paused' if wanted is TaskStatus.PAUSED else 'not paused'}")
-            pausing = wanted is TaskStatus.PAUSED
+                raise Conflict(f"container {ref} is {'already' if pausing else 'not'} paused")
             await (self._runtime.pause(key) if pausing else self._runtime.resume(key))
             await self._workers.run(
                 self._put_task, key, view.task.model_copy(update={"status": wanted}),

@@ -1,7 +1,8 @@
 """Bringing a container's process up, and taking down what it ran in.
 
 Up: address and ports are reserved in the database first, then the root file system is mounted while the network
-namespace is made, then conmon and the OCI runtime create the process, which waits. While they do, the veth is connected.
+namespace is made, then conmon and the OCI runtime create the process, which waits. While they do, the veth is
+connected.
 
 Down: in the opposite order, every step idempotent, so that recovery can call it for what a crash left.
 """

@@ -1,6 +1,7 @@
 """Reading what conmon wrote down: lines with their time and stream, from the end or followed.
 
-The format is CRI's (kubernetes, kubelet/kuberuntime/logs): `TIME STREAM TAG CONTENT\\n`, TIME in RFC 3339 with nanoseconds,
+The format is CRI's (kubernetes, kubelet/kuberuntime/logs): `TIME STREAM TAG CONTENT\\n`, TIME in RFC 3339
+with nanoseconds,
 STREAM stdout or stderr, TAG F for a full line and P for a piece of one that goes on. Rotated files carry a number:
 `container.log.2`, `container.log.1`, `container.log`, oldest first.
 """

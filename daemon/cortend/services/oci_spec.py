@@ -31,7 +31,8 @@ class Host(Protocol):
         ...
 
     def find_devices(self, wish: DeviceSpec) -> list[Device]:
-        """The device nodes behind a path: itself, or those in the directory. Raises InvalidArgument when there is none."""
+        """The device nodes behind a path: itself, or those in the directory. Raises InvalidArgument when
+        there is none."""
         ...
 
     def read_file(self, rootfs: Path, path: str, limit: int) -> bytes:
@@ -39,7 +40,8 @@ class Host(Protocol):
         ...
 
     def copy_up(self, rootfs: Path, path: str, target: Path) -> None:
-        """Copy the directory `path` of `rootfs`, resolved inside it, into the empty directory `target`; missing is fine."""
+        """Copy the directory `path` of `rootfs`, resolved inside it, into the empty directory `target`;
+        missing is fine."""
         ...
 
 
@@ -59,7 +61,8 @@ class SpecBuilder:
     def build(
         self, key: TaskKey, record: ContainerRecord, bundle: Bundle, netns: str, files: Mapping[str, Path]
     ) -> dict[str, Any]:
-        """The whole configuration of one start, for a bundle whose root is mounted; fills new volumes from the image."""
+        """The whole configuration of one start, for a bundle whose root is mounted; fills new volumes from
+        the image."""
         self._fill_volumes(key, record, bundle)
         context = self._context(key, record, bundle, netns, files)
         return oci.generate(record.spec, context, self._warn)
@@ -146,7 +149,8 @@ class SpecBuilder:
                     self._host.copy_up(bundle.rootfs, mount.target, target)
             except NotFound as error:
                 raise Conflict(
-                    f"volume {mount.source} of container {record.name} is gone", hint="create it again, or the container"
+                    f"volume {mount.source} of container {record.name} is gone",
+                    hint="create it again, or the container",
                 ) from error
 
     def _warn(self, text: str) -> None:

@@ -96,8 +96,8 @@ class VolumeService:
     def resolve(self, ns: str, mounts: Iterable[MountSpec]) -> Mounts:
         """The mounts with every volume existing and named, and every bind source checked.
 
-        Raises InvalidArgument for a bind source that is missing, relative, or not what it was said to be, and for two mounts
-        of one target.
+        Raises InvalidArgument for a bind source that is missing, relative, or not what it was said to be, and
+        for two mounts of one target.
         """
         resolved: Mounts = []
         made: Mounts = []

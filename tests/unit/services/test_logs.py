@@ -37,7 +37,9 @@ def test_a_line_keeps_its_nanoseconds_and_stream() -> None:
     assert (line.stream, line.data) == (2, b"hello world\n")
 
 
-@pytest.mark.parametrize("text", [b"", b"x", b"2026 stdout F x", b"2026-01-02T03:04:05.1+00:00 stdin F x", b"\xff \xff \xff \xff"])
+@pytest.mark.parametrize(
+    "text", [b"", b"x", b"2026 stdout F x", b"2026-01-02T03:04:05.1+00:00 stdin F x", b"\xff \xff \xff \xff"]
+)
 def test_damaged_lines_are_passed_over(text: bytes) -> None:
     assert parse_line(text) is None
 

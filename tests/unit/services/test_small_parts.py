@@ -21,7 +21,10 @@ from cortend.services.waiters import Waiters
 KEY = TaskKey("default", "a" * 64)
 
 
-@pytest.mark.parametrize(("text", "number"), [("SIGTERM", 15), ("kill", 9), ("2", 2), ("RTMIN", 34), ("RTMIN+1", 35), ("SIGRTMAX-1", 63)])
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("SIGTERM", 15), ("kill", 9), ("2", 2), ("RTMIN", 34), ("RTMIN+1", 35), ("SIGRTMAX-1", 63)],
+)
 def test_signals_by_name_and_number(text: str, number: int) -> None:
     assert signal_number(text) == number
 
@@ -42,7 +45,8 @@ def test_ids_and_names() -> None:
 
 
 def test_hosts_name_the_container_and_extra_hosts() -> None:
-    spec = ContainerSpec(domainname="lan", network=NetworkSpec(extra_hosts=["db:10.0.0.9", "gw:host-gateway", "v6:[::2]"]))
+    network = NetworkSpec(extra_hosts=["db:10.0.0.9", "gw:host-gateway", "v6:[::2]"])
+    spec = ContainerSpec(domainname="lan", network=network)
     text = hostfiles.hosts(spec, "web", "172.20.0.5", "172.20.0.1")
     assert "172.20.0.5\tweb.lan web\n" in text
     assert "10.0.0.9\tdb\n" in text and "172.20.0.1\tgw\n" in text and "::2\tv6\n" in text
@@ -67,7 +71,13 @@ def test_resolvers_on_loopback_are_of_no_use_in_a_container() -> None:
 
 @pytest.mark.parametrize(
     ("policy", "code", "count", "wanted"),
-    [("no", 1, 0, False), ("always", 0, 5, True), ("unless-stopped", 0, 0, True), ("on-failure", 0, 0, False), ("on-failure", 1, 2, True)],
+    [
+        ("no", 1, 0, False),
+        ("always", 0, 5, True),
+        ("unless-stopped", 0, 0, True),
+        ("on-failure", 0, 0, False),
+        ("on-failure", 1, 2, True),
+    ],
 )
 def test_restart_policies(policy: str, code: int, count: int, wanted: bool) -> None:
     task = TaskRecord(container_id="x", status=TaskStatus.STOPPED, exit_code=code, restart_count=count)
