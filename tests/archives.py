@@ -20,7 +20,9 @@ def octal(value: int, width: int) -> bytes:
     """A numeric field; base-256 where octal digits do not suffice or the value is negative."""
     if 0 <= value < 8 ** (width - 1):
         return b"%0*o\0" % (width - 1, value)
-    return (value % (1 << (8 * width))).to_bytes(width, "big") if value < 0 else b"\x80" + value.to_bytes(width - 1, "big")
+    if value < 0:
+        return (value % (1 << (8 * width))).to_bytes(width, "big")
+    return b"\x80" + value.to_bytes(width - 1, "big")
 
 
 def seal(block: bytes) -> bytes:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from corten_shared.models.snapshot import Mount
 from cortend.core.diff import Applied
 from cortend.core.snapshots import OVERLAY_MARKS
@@ -77,7 +78,7 @@ class Arena:
     def tree(self) -> set[str]:
         """What is in the target."""
         return {
-            os.path.relpath(os.path.join(root, name), self.target)
+            os.path.relpath(Path(root) / name, self.target)
             for root, directories, files in os.walk(self.target)
             for name in [*directories, *files]
         }

@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 import zstandard
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from archives import archive, device, directory, file, hard_link, header, link, member, pax
 from corten_shared.errors import CLASSES, CortenError, DataLoss, DeadlineExceeded, InvalidArgument, ResourceExhausted
 from cortend.diff.apply import ChildApplier
 from cortend.diff.limits import Limits
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 UP = "../outside/"
 MANY_UP = "../" * 40
@@ -79,7 +80,9 @@ LAYERS: dict[str, tuple[list[bytes], str | None, set[str] | None]] = {
     "whiteout through a link inside": ([directory("d"), link("l", "d"), file("l/.wh.file")], None, None),
     "opaque through a link": ([link("l", "@outside"), file("l/.wh..wh..opq")], "below 'l'", None),
     "below a whiteout": ([file(".wh.d/f")], "below a whiteout", None),
-    "aufs bookkeeping": ([directory(".wh..wh.plnk"), file(".wh..wh.plnk/1.2", b"x"), file(".wh..wh.aufs")], None, set()),
+    "aufs bookkeeping": (
+        [directory(".wh..wh.plnk"), file(".wh..wh.plnk/1.2", b"x"), file(".wh..wh.aufs")], None, set(),
+    ),
     "smuggled whiteout": ([device("hidden", 0, 0)], "0:0", None),
     "smuggled overlay attributes": (
         [pax({"SCHILY.xattr.trusted.overlay.opaque": "y", "SCHILY.xattr.user.overlay.opaque": "y",
@@ -87,7 +90,9 @@ LAYERS: dict[str, tuple[list[bytes], str | None, set[str] | None]] = {
         None, {"d"},
     ),
     "impossible device": ([member("n", b"3", major=-1, minor=1)], "impossible device", None),
-    "device": ([device("null", 1, 3), device("disk", 7, 0, b"4"), member("pipe", b"6")], None, {"null", "disk", "pipe"}),
+    "device": (
+        [device("null", 1, 3), device("disk", 7, 0, b"4"), member("pipe", b"6")], None, {"null", "disk", "pipe"},
+    ),
     "component over NAME_MAX": ([pax({"path": "a" * 300}), file("x")], "too long", None),
     "name over PATH_MAX": ([pax({"path": "a/" * 3000}), file("x")], "a name of", None),
     "deep tree": ([pax({"path": "a/" * 2000 + "f"}), file("x", b"x")], None, None),
@@ -137,7 +142,8 @@ def test_overlay_attributes_are_left_out_and_others_kept(arena: Any) -> None:
         "SCHILY.xattr.trusted.other": "y", "SCHILY.xattr.security.ima": "y", "SCHILY.xattr.user.kept": b"v\0w",
     }  # fmt: skip
     for overlay in (False, True):
-        arena.apply(archive(pax(records), directory("d"), pax(records), file("f"), pax(records), link("l", "f")), overlay=overlay)
+        extended = pax(records)
+        arena.apply(archive(extended, directory("d"), extended, file("f"), extended, link("l", "f")), overlay=overlay)
         for name in "df":
             assert os.listxattr(arena.target / name) == ["user.kept"]
             assert os.getxattr(arena.target / name, "user.kept") == b"v\0w"
@@ -221,10 +227,10 @@ def test_cancelling_kills_the_child(arena: Any, tmp_path: Path) -> None:
     keep = os.open(fifo, os.O_RDWR)
 
     async def run() -> None:
-        with open(fifo, "rb", buffering=0) as layer:
+        with os.fdopen(os.open(fifo, os.O_RDONLY), "rb") as layer:
             work = asyncio.ensure_future(ChildApplier().apply(layer, "none", arena.mounts()))
             os.write(keep, file("f", b"x") * 2)
-            while "f" not in arena.tree() and not work.done():
+            while "f" not in arena.tree() and not work.done():  # noqa: ASYNC110 - another process makes the file
                 await asyncio.sleep(0.01)
             work.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -248,7 +254,9 @@ def test_every_code_of_the_child_is_a_class() -> None:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_mutated_layers_never_write_outside_nor_break_the_child(arena: Any, data: st.DataObject) -> None:
     """Names, links and types shuffled between members: it loads or is refused, and never as an internal error."""
-    names = st.sampled_from(["a", "a/b", "a/b/c", "l", "l/x", "../outside/file", "/", ".wh.a", "a/.wh..wh..opq", "a/../l", "."])
+    names = st.sampled_from(
+        ["a", "a/b", "a/b/c", "l", "l/x", "../outside/file", "/", ".wh.a", "a/.wh..wh..opq", "a/../l", "."]
+    )
     targets = st.sampled_from(["a", "l", "..", "/", "../outside", "../../../../etc", "a/b", "/a"])
     kinds = st.sampled_from([b"0", b"1", b"2", b"3", b"5", b"6"])
     blocks = []

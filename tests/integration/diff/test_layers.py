@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import hashlib
+import io
 import os
 import stat
 import subprocess
@@ -14,10 +15,12 @@ from typing import Any
 
 import pytest
 import zstandard
+
 from archives import END, archive, directory, file, hard_link, link, member, pax
 from corten_shared.errors import InvalidArgument
 from corten_shared.models.snapshot import Mount
 from cortend.diff.apply import ChildApplier, target_of
+from cortend.linux.mount import mounted
 
 
 def facts(top: Path) -> dict[str, tuple[object, ...]]:
@@ -37,7 +40,8 @@ def facts(top: Path) -> dict[str, tuple[object, ...]]:
             same = first.setdefault(info.st_ino, relative) if info.st_nlink > 1 and not path.is_dir() else relative
             attributes = {key: os.getxattr(path, key, follow_symlinks=False)
                           for key in os.listxattr(path, follow_symlinks=False)}  # fmt: skip
-            found[relative] = (info.st_mode, info.st_uid, info.st_gid, info.st_rdev, info.st_mtime_ns, content, same, attributes)
+            found[relative] = (info.st_mode, info.st_uid, info.st_gid, info.st_rdev, info.st_mtime_ns,
+                               content, same, attributes)  # fmt: skip
     return found
 
 
@@ -78,7 +82,9 @@ def source(tmp_path: Path) -> Path:
     ["--format=pax", "--sparse"], ["--format=pax", "--sparse", "--sparse-version=0.0"],
     ["--format=pax", "--sparse", "--sparse-version=0.1"],
 ], ids=" ".join)  # fmt: skip
-def test_what_gnu_tar_packs_arrives_as_gnu_tar_unpacks_it(arena: Any, source: Path, tmp_path: Path, options: list[str]) -> None:
+def test_what_gnu_tar_packs_arrives_as_gnu_tar_unpacks_it(
+    arena: Any, source: Path, tmp_path: Path, options: list[str]
+) -> None:
     packed = subprocess.run(["tar", "-C", source, "-c", *options, "."], capture_output=True, check=True).stdout
     other = tmp_path / "other"
     other.mkdir()
@@ -88,19 +94,14 @@ def test_what_gnu_tar_packs_arrives_as_gnu_tar_unpacks_it(arena: Any, source: Pa
     assert facts(arena.target) == facts(other)
     assert applied.diff_id == "sha256:" + hashlib.sha256(packed).hexdigest()
     assert applied.read == len(packed)
-    assert applied.entries == len(tarfile.open(fileobj=_bytes(packed)).getnames())
+    with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+        assert applied.entries == len(tar.getnames())
 
 
 def test_sparse_files_stay_sparse(arena: Any, source: Path) -> None:
     packed = subprocess.run(["tar", "-C", source, "-cS", "sparse"], capture_output=True, check=True).stdout
     arena.apply(packed)
     assert (arena.target / "sparse").stat().st_blocks * 512 < 1 << 18
-
-
-def _bytes(data: bytes) -> Any:
-    import io
-
-    return io.BytesIO(data)
 
 
 def test_every_compression_gives_the_same_layer(arena: Any) -> None:
@@ -217,8 +218,6 @@ def test_whiteouts(arena: Any, tmp_path: Path, case: str, overlay: bool) -> None
         arena.apply(archive(*members))
         assert arena.tree() == expected
         return
-    from cortend.linux.mount import mounted
-
     lower, merged, work = (tmp_path / name for name in ("lower", "merged", "work"))
     arena.target.rename(lower)
     for path in (arena.target, merged, work):
@@ -248,7 +247,7 @@ def test_what_cannot_be_written_is_refused(mounts: list[Mount]) -> None:
 
 
 def test_an_opaque_root_is_refused_where_it_cannot_be_kept(arena: Any) -> None:
-    with pytest.raises(InvalidArgument, match="opq.*root"):
+    with pytest.raises(InvalidArgument, match=r"opq.*root"):
         arena.apply(archive(file(".wh..wh..opq")), overlay=True)
 
 

@@ -6,13 +6,14 @@ import io
 import tarfile
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from archives import END, archive, directory, file, gnu_long, hard_link, header, link, member, pax, record, seal
 from cortend.diff.limits import Limits
 from cortend.diff.refusal import Refusal, quote
 from cortend.diff.stream import Reader
 from cortend.diff.tar import DIRECTORY, REGULAR, Archive, Member
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def read(data: bytes, limits: Limits | None = None, step: int = 700) -> list[tuple[Member, bytes]]:

@@ -1,0 +1,105 @@
+"""The conformance suite on both drivers, and what is particular to each."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from corten_shared.errors import InvalidArgument, Unavailable
+from corten_shared.models.snapshot import Kind, Mount
+from cortend.core.snapshots import OVERLAY_MARKS
+from cortend.linux.mount import mounted
+from cortend.snapshots.copying import copy_tree
+from cortend.snapshots.native import NativeDriver
+from cortend.snapshots.overlay import OverlayDriver, require_support, supported
+from suites.snapshot_driver import SnapshotDriverSuite
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "snapshots"
+
+
+class TestOverlay(SnapshotDriverSuite):
+    @pytest.fixture
+    def driver(self, root: Path) -> OverlayDriver:
+        return OverlayDriver(root)
+
+    def test_a_layer_of_its_own_keeps_overlay_marks_a_container_needs_none(self, driver) -> None:
+        assert OVERLAY_MARKS in driver.mounts(1, Kind.ACTIVE, [])[0].options
+        assert OVERLAY_MARKS not in driver.mounts(1, Kind.VIEW, [2])[0].options
+
+    def test_more_layers_than_the_kernel_stacks_are_refused(self, driver) -> None:
+        with pytest.raises(InvalidArgument, match="501 layers"):
+            driver.create(600, Kind.ACTIVE, list(range(1, 502)))
+
+
+class TestNative(SnapshotDriverSuite):
+    @pytest.fixture
+    def driver(self, root: Path) -> NativeDriver:
+        return NativeDriver(root)
+
+
+def test_overlayfs_works_here(tmp_path: Path) -> None:
+    require_support(tmp_path / "root")
+    assert supported(tmp_path / "root")
+    assert os.listdir(tmp_path / "root") == []
+
+
+def test_where_overlayfs_cannot_work_it_says_so(tmp_path: Path) -> None:
+    """An overlay cannot be the upper directory of another: what happens in a container without a volume."""
+    for name in ("lower", "upper", "work", "merged"):
+        (tmp_path / name).mkdir()
+    options = [f"lowerdir={tmp_path}/lower", f"upperdir={tmp_path}/upper", f"workdir={tmp_path}/work"]
+    with mounted([Mount(type="overlay", source="overlay", options=options)], tmp_path / "merged"):
+        assert not supported(tmp_path / "merged" / "root")
+        with pytest.raises(Unavailable, match="overlayfs does not work on") as caught:
+            require_support(tmp_path / "merged" / "root")
+        assert "native" in str(caught.value.hint)
+        assert os.listdir(tmp_path / "merged" / "root") == []
+
+
+@pytest.mark.parametrize("name", ["with space", "a:b", "a,b", "a\\b", "new\nline"])
+def test_roots_that_mount_options_cannot_carry_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InvalidArgument, match="mount options cannot carry"):
+        OverlayDriver(tmp_path / name)
+
+
+def test_a_copy_is_faithful_and_follows_nothing(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    target.mkdir()
+    (tmp_path / "secret").write_text("outside")
+    odd = os.fsdecode(b"\xff\n-rf")
+    (source / odd).write_bytes(b"x" * 5000)
+    (source / "link").symlink_to(tmp_path / "secret")
+    os.link(source / "link", source / "link2", follow_symlinks=False)
+    os.mkfifo(source / "pipe", 0o620)
+    os.mknod(source / "zero", stat.S_IFCHR | 0o644, os.makedev(1, 5))
+    os.chown(source / odd, 7, 8)
+    (source / odd).chmod(0o6711)
+    with open(source / "sparse", "wb") as sparse:
+        sparse.truncate(1 << 26)
+        sparse.seek(1 << 25)
+        sparse.write(b"data")
+    (source / "d").mkdir(mode=0o1777)
+    os.setxattr(source / "d", "user.k", b"v")
+    os.utime(source / "d", ns=(5, 7_000_000_001))
+    os.utime(source, ns=(5, 9))
+    copy_tree(source, target)
+    assert (target / "link").readlink() == tmp_path / "secret"
+    assert (target / "link").lstat().st_ino == (target / "link2").lstat().st_ino
+    assert stat.S_ISFIFO((target / "pipe").stat().st_mode)
+    assert (target / "zero").stat().st_rdev == os.makedev(1, 5)
+    found = (target / odd).stat()
+    assert (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) == (0o6711, 7, 8)
+    assert (target / "sparse").stat().st_blocks < 1000
+    assert (target / "sparse").read_bytes() == (source / "sparse").read_bytes()
+    assert os.getxattr(target / "d", "user.k") == b"v"
+    assert (target / "d").stat().st_mtime_ns == 7_000_000_001
+    assert target.stat().st_mtime_ns == 9
