@@ -19,7 +19,7 @@ from corten_shared.models.lease import Lease, Resource
 from corten_shared.models.namespace import Namespace
 from corten_shared.models.network import Endpoint
 from corten_shared.models.oci import OCI_MANIFEST, Descriptor
-from corten_shared.models.task import ExecRecord, ProcessId, TaskRecord, TaskStatus
+from corten_shared.models.task import ProcessId, TaskRecord, TaskStatus
 from cortend.core.metadata import Metadata, Transaction
 
 NS = "default"
@@ -317,21 +317,19 @@ class MetadataSuite:
             with pytest.raises(NotFound, match=ID_C):
                 tx.containers.put(NS, new_container(ID_C))
 
-    def test_a_container_goes_with_its_task_and_execs_and_leaves_its_address_taken(self, metadata: Metadata) -> None:
+    def test_a_container_goes_with_its_task_and_leaves_its_address_taken(self, metadata: Metadata) -> None:
         with metadata.update() as tx:
             add_container(tx, ID_A)
             tx.tasks.put(NS, TaskRecord(container_id=ID_A, status=TaskStatus.RUNNING))
-            tx.execs.put(NS, ExecRecord(id="e", container_id=ID_A, args=["sh"]))
             tx.endpoints.put(NS, new_endpoint(ID_A, "10.0.0.2"))
             tx.containers.delete(NS, ID_A)
             assert tx.tasks.list(NS) == []
-            assert tx.execs.list(NS, ID_A) == []
             assert tx.endpoints.get(NS, ID_A) == new_endpoint(ID_A, "10.0.0.2")
             for use in (tx.containers.get, tx.containers.delete):
                 with pytest.raises(NotFound, match=r"^No such container: aa11"):
                     use(NS, ID_A)
 
-    # tasks and execs
+    # tasks
 
     def test_the_last_task_of_a_container(self, metadata: Metadata) -> None:
         task = TaskRecord(
@@ -351,23 +349,10 @@ class MetadataSuite:
             with pytest.raises(NotFound):
                 tx.tasks.delete(NS, ID_A)
 
-    def test_execs_in_the_order_they_were_made(self, metadata: Metadata) -> None:
-        with metadata.update() as tx:
-            add_container(tx, ID_A)
-            for exec_id in ("z", "a"):
-                tx.execs.put(NS, ExecRecord(id=exec_id, container_id=ID_A, args=["sh"]))
-            tx.execs.put(NS, ExecRecord(id="z", container_id=ID_A, args=["sh"], exit_code=3))
-            assert [(found.id, found.exit_code) for found in tx.execs.list(NS, ID_A)] == [("z", 3), ("a", None)]
-            tx.execs.delete(NS, "z")
-            for use in (tx.execs.get, tx.execs.delete):
-                with pytest.raises(NotFound, match=r"^No such exec instance: z$"):
-                    use(NS, "z")
-
     def test_nothing_is_recorded_of_a_container_that_is_not_there(self, metadata: Metadata) -> None:
         with metadata.update() as tx:
             for attempt in (
                 lambda: tx.tasks.put(NS, TaskRecord(container_id=ID_A, status=TaskStatus.CREATED)),
-                lambda: tx.execs.put(NS, ExecRecord(id="e", container_id=ID_A, args=["sh"])),
             ):
                 with pytest.raises(NotFound, match=f"^No such container: {ID_A}$"):
                     attempt()

@@ -17,20 +17,32 @@ from corten_shared.models.image import ImageRecord
 from corten_shared.models.lease import Lease, Resource
 from corten_shared.models.namespace import Namespace
 from corten_shared.models.network import Endpoint
-from corten_shared.models.task import ExecRecord, TaskRecord
+from corten_shared.models.task import TaskRecord
 
 
 class NamespaceStore(Protocol):
     """Namespaces; `default` and any that a write names come into being by themselves."""
 
-    def get(self, name: str) -> Namespace: ...
-    def list(self) -> list[Namespace]: ...
-    def create(self, namespace: Namespace) -> None: ...
+    def get(self, name: str) -> Namespace:
+        """Raises NotFound."""
+        ...
+
+    def list(self) -> list[Namespace]:
+        """Every namespace, by name."""
+        ...
+
+    def create(self, namespace: Namespace) -> None:
+        """Raises AlreadyExists, InvalidArgument."""
+        ...
+
     def ensure(self, name: str) -> None:
         """Create it when missing. Raises InvalidArgument for a malformed name (containerd's identifier grammar)."""
         ...
 
-    def update(self, name: str, labels: dict[str, str | None]) -> Namespace: ...
+    def update(self, name: str, labels: dict[str, str | None]) -> Namespace:
+        """Set labels (None removes one). Raises NotFound."""
+        ...
+
     def delete(self, name: str) -> None:
         """Raises Conflict, saying what is left, while the namespace holds anything."""
         ...
@@ -39,21 +51,38 @@ class NamespaceStore(Protocol):
 class ImageStore(Protocol):
     """Names of images."""
 
-    def get(self, ns: str, name: str) -> ImageRecord: ...
-    def list(self, ns: str) -> list[ImageRecord]: ...
-    def create(self, ns: str, image: ImageRecord) -> None: ...
+    def get(self, ns: str, name: str) -> ImageRecord:
+        """Raises NotFound."""
+        ...
+
+    def list(self, ns: str) -> list[ImageRecord]:
+        """Every image of the namespace, by name."""
+        ...
+
+    def create(self, ns: str, image: ImageRecord) -> None:
+        """Raises AlreadyExists."""
+        ...
+
     def put(self, ns: str, image: ImageRecord) -> ImageRecord | None:
         """Create or replace by name; returns what was there before."""
         ...
 
-    def update(self, ns: str, name: str, labels: dict[str, str | None]) -> ImageRecord: ...
-    def delete(self, ns: str, name: str) -> None: ...
+    def update(self, ns: str, name: str, labels: dict[str, str | None]) -> ImageRecord:
+        """Set labels (None removes one). Raises NotFound."""
+        ...
+
+    def delete(self, ns: str, name: str) -> None:
+        """Remove the name. Raises NotFound."""
+        ...
 
 
 class ContainerStore(Protocol):
     """Containers; id and name are each unique within a namespace."""
 
-    def get(self, ns: str, container_id: str) -> ContainerRecord: ...
+    def get(self, ns: str, container_id: str) -> ContainerRecord:
+        """By whole id. Raises NotFound."""
+        ...
+
     def find(self, ns: str, reference: str) -> ContainerRecord:
         """By whole id, by name (with or without a leading slash), or by a unique prefix of the
         id, in this order (as docker).
@@ -75,7 +104,7 @@ class ContainerStore(Protocol):
         ...
 
     def delete(self, ns: str, container_id: str) -> None:
-        """Also deletes its task and execs. Its endpoint stays: the address must not go to another before the
+        """Also deletes its task. Its endpoint stays: the address must not go to another before the
         network is taken down."""
         ...
 
@@ -83,26 +112,25 @@ class ContainerStore(Protocol):
 class TaskStore(Protocol):
     """The last task of each container."""
 
-    def get(self, ns: str, container_id: str) -> TaskRecord: ...
+    def get(self, ns: str, container_id: str) -> TaskRecord:
+        """Raises NotFound."""
+        ...
+
     def find(self, ns: str, container_id: str) -> TaskRecord | None:
         """As get, None when there is none."""
         ...
 
-    def list(self, ns: str) -> list[TaskRecord]: ...
+    def list(self, ns: str) -> list[TaskRecord]:
+        """The last task of every container of the namespace."""
+        ...
+
     def put(self, ns: str, task: TaskRecord) -> None:
         """Create or replace."""
         ...
 
-    def delete(self, ns: str, container_id: str) -> None: ...
-
-
-class ExecStore(Protocol):
-    """Execs, kept until their container goes (docker reads the exit code after the end)."""
-
-    def get(self, ns: str, exec_id: str) -> ExecRecord: ...
-    def list(self, ns: str, container_id: str) -> list[ExecRecord]: ...
-    def put(self, ns: str, record: ExecRecord) -> None: ...
-    def delete(self, ns: str, exec_id: str) -> None: ...
+    def delete(self, ns: str, container_id: str) -> None:
+        """Forget the task. Raises NotFound."""
+        ...
 
 
 class EndpointStore(Protocol):
@@ -136,16 +164,33 @@ class EndpointStore(Protocol):
 class LeaseStore(Protocol):
     """Leases and what they hold."""
 
-    def get(self, ns: str, lease_id: str) -> Lease: ...
-    def resources(self, ns: str, lease_id: str) -> list[Resource]: ...
-    def list(self, ns: str) -> list[Lease]: ...
-    def create(self, ns: str, lease: Lease) -> None: ...
-    def delete(self, ns: str, lease_id: str) -> None: ...
+    def get(self, ns: str, lease_id: str) -> Lease:
+        """Raises NotFound."""
+        ...
+
+    def resources(self, ns: str, lease_id: str) -> list[Resource]:
+        """What the lease holds. Raises NotFound."""
+        ...
+
+    def list(self, ns: str) -> list[Lease]:
+        """Every lease of the namespace, expired ones that were not collected yet included."""
+        ...
+
+    def create(self, ns: str, lease: Lease) -> None:
+        """Raises AlreadyExists."""
+        ...
+
+    def delete(self, ns: str, lease_id: str) -> None:
+        """End the lease; what only it held is garbage. Raises NotFound."""
+        ...
+
     def add(self, ns: str, lease_id: str, resource: Resource) -> None:
         """Idempotent. Raises NotFound for the lease."""
         ...
 
-    def remove(self, ns: str, lease_id: str, resource: Resource) -> None: ...
+    def remove(self, ns: str, lease_id: str, resource: Resource) -> None:
+        """Let go of one resource. Idempotent. Raises NotFound for the lease."""
+        ...
 
 
 class EventStore(Protocol):
@@ -160,21 +205,39 @@ class Transaction(Protocol):
     """Stores that read and write within one transaction. Valid inside its `with` only, on its thread only."""
 
     @property
-    def namespaces(self) -> NamespaceStore: ...
+    def namespaces(self) -> NamespaceStore:
+        """Namespaces."""
+        ...
+
     @property
-    def images(self) -> ImageStore: ...
+    def images(self) -> ImageStore:
+        """Images."""
+        ...
+
     @property
-    def containers(self) -> ContainerStore: ...
+    def containers(self) -> ContainerStore:
+        """Containers."""
+        ...
+
     @property
-    def tasks(self) -> TaskStore: ...
+    def tasks(self) -> TaskStore:
+        """Tasks."""
+        ...
+
     @property
-    def execs(self) -> ExecStore: ...
+    def endpoints(self) -> EndpointStore:
+        """Endpoints."""
+        ...
+
     @property
-    def endpoints(self) -> EndpointStore: ...
+    def leases(self) -> LeaseStore:
+        """Leases."""
+        ...
+
     @property
-    def leases(self) -> LeaseStore: ...
-    @property
-    def events(self) -> EventStore: ...
+    def events(self) -> EventStore:
+        """The journal."""
+        ...
 
     def emit(self, ns: str, topic: str, object_id: str, attributes: dict[str, str] | None = None) -> None:
         """Write an event to the journal with this transaction; it is published after the commit."""

@@ -59,7 +59,7 @@ class Containers:
             raise no_such_container(container.id)
 
     def delete(self, ns: str, container_id: str) -> None:
-        """With its task and execs; raises NotFound."""
+        """With its task; raises NotFound."""
         if not self._session.changed("DELETE FROM containers WHERE ns = ? AND id = ?", (ns, container_id)):
             raise no_such_container(container_id)
 

@@ -5,8 +5,7 @@
     namespaces      name                     labels created_at
     images          ns name                  digest target labels …         target: an OCI descriptor
     containers      ns id, name unique       image_digest snapshotter snapshot_key created_at record
-     ├─ tasks       ns container_id          record                         the last run
-     └─ execs       ns id                    container_id record
+     └─ tasks       ns container_id          record                         the last run
     endpoints       ns container_id          network address record         (network, address) unique;
                                                         stays until the network is taken down
     last_addresses  network                  address                        handed out last

@@ -1,11 +1,11 @@
-"""Rows of tasks and execs; both go with their container."""
+"""Rows of tasks; they go with their container."""
 
 from __future__ import annotations
 
 import sqlite3
 
 from corten_shared.errors import NotFound
-from corten_shared.models.task import ExecRecord, TaskRecord
+from corten_shared.models.task import TaskRecord
 from cortend.metadata.containers import no_such_container
 from cortend.metadata.session import Session
 
@@ -50,46 +50,5 @@ class Tasks:
             raise _no_such_task(container_id)
 
 
-class Execs:
-    """core.metadata.ExecStore."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def get(self, ns: str, exec_id: str) -> ExecRecord:
-        """Raises NotFound."""
-        row = self._session.one("SELECT record FROM execs WHERE ns = ? AND id = ?", (ns, exec_id))
-        if row is None:
-            raise _no_such_exec(exec_id)
-        return ExecRecord.model_validate_json(row[0])
-
-    def list(self, ns: str, container_id: str) -> list[ExecRecord]:
-        """In the order in which they were made."""
-        rows = self._session.all(
-            "SELECT record FROM execs WHERE ns = ? AND container_id = ? ORDER BY number", (ns, container_id)
-        )
-        return [ExecRecord.model_validate_json(row[0]) for row in rows]
-
-    def put(self, ns: str, record: ExecRecord) -> None:
-        """Create or replace; raises NotFound when there is no such container."""
-        try:
-            self._session.execute(
-                "INSERT INTO execs (ns, id, container_id, record) VALUES (?, ?, ?, ?)"
-                " ON CONFLICT (ns, id) DO UPDATE SET record = excluded.record",
-                (ns, record.id, record.container_id, record.model_dump_json()),
-            )
-        except sqlite3.IntegrityError as error:
-            raise no_such_container(record.container_id) from error
-
-    def delete(self, ns: str, exec_id: str) -> None:
-        """Raises NotFound."""
-        if not self._session.changed("DELETE FROM execs WHERE ns = ? AND id = ?", (ns, exec_id)):
-            raise _no_such_exec(exec_id)
-
-
 def _no_such_task(container_id: str) -> NotFound:
     return NotFound(f"No such task: {container_id}", hint="the container was never started", subject=container_id)
-
-
-def _no_such_exec(exec_id: str) -> NotFound:
-    return NotFound(f"No such exec instance: {exec_id}", subject=exec_id)

@@ -14,7 +14,7 @@ from cortend.metadata.leases import Leases
 from cortend.metadata.namespaces import Namespaces
 from cortend.metadata.session import Session
 from cortend.metadata.snapshot_rows import SnapshotRows
-from cortend.metadata.tasks import Execs, Tasks
+from cortend.metadata.tasks import Tasks
 
 
 class StoreTransaction:
@@ -44,11 +44,6 @@ class StoreTransaction:
     def tasks(self) -> Tasks:
         """Tasks."""
         return Tasks(self.session)
-
-    @cached_property
-    def execs(self) -> Execs:
-        """Execs."""
-        return Execs(self.session)
 
     @cached_property
     def endpoints(self) -> Endpoints:

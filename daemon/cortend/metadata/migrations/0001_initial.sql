@@ -40,18 +40,8 @@ CREATE TABLE tasks (
     FOREIGN KEY (ns, container_id) REFERENCES containers (ns, id) ON DELETE CASCADE
 ) STRICT;
 
-CREATE TABLE execs (
-    number       INTEGER PRIMARY KEY,
-    ns           TEXT NOT NULL,
-    id           TEXT NOT NULL,
-    container_id TEXT NOT NULL,
-    record       TEXT NOT NULL,
-    UNIQUE (ns, id),
-    FOREIGN KEY (ns, container_id) REFERENCES containers (ns, id) ON DELETE CASCADE
-) STRICT;
-CREATE INDEX execs_by_container ON execs (ns, container_id);
-
--- No foreign key: an endpoint outlives its container until the network is taken down, so that its address is not reused before.
+-- No foreign key: an endpoint outlives its container until the network is taken down, so that its
+-- address is not reused before.
 CREATE TABLE endpoints (
     ns           TEXT NOT NULL,
     container_id TEXT NOT NULL,
