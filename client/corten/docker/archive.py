@@ -1,4 +1,4 @@
-"""Images as tar archives: save and load, streamed."""
+"""Images as tar archives: save, load and import, streamed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from corten import tty
 from corten.docker.command import Command
 from corten.docker.flags import Flag
 from corten.docker.image import platform_json
-from corten.docker.pull import show_progress
+from corten.docker.pull import check, show_progress
+from corten.output import out
 from corten_shared.errors import CortenError, InvalidArgument
 
 TYPE_CHECKING = False
@@ -72,6 +73,51 @@ def _run_load(session: Session, options: Options) -> int:
     return 0
 
 
+def _run_import(session: Session, options: Options) -> int:
+    path, reference = options.args[0], options.args[1] if len(options.args) > 1 else ""
+    repository, tag = _repository_and_tag(reference)
+    query = {
+        "fromSrc": "-" if path == "-" or not _is_url(path) else path,
+        "repo": repository or None,
+        "tag": tag or None,
+        "message": options["message"] or None,
+        "changes": options["change"],
+        "platform": options["platform"] or None,
+    }
+    if _is_url(path):
+        return _show_import(session.engine.open("POST", "/images/create", query))
+    try:
+        source: BinaryIO = sys.stdin.buffer if path == "-" else open(path, "rb")  # noqa: SIM115
+    except OSError as exc:
+        raise InvalidArgument(f"open {path}: {(exc.strerror or str(exc)).lower()}") from None
+    with source:
+        return _show_import(session.engine.open("POST", "/images/create", query, _blocks(source)))
+
+
+def _show_import(reply: Response) -> int:
+    """Print the new image's id, which comes as the stream's last status."""
+    with reply:
+        for message in reply.json_lines():
+            check(message)
+            if status := message.get("status"):
+                out(str(status))
+    return 0
+
+
+def _is_url(path: str) -> bool:
+    return path.startswith(("http://", "https://"))
+
+
+def _repository_and_tag(reference: str) -> tuple[str, str]:
+    from corten_shared.reference import parse_name
+
+    if not reference:
+        return "", ""
+    name = parse_name(reference)
+    bare = reference.removesuffix(f":{name.tag}") if name.tag else reference
+    return bare, name.tag or ""
+
+
 def _blocks(source: BinaryIO) -> Iterator[bytes]:
     while data := source.read(_BLOCK):
         yield data
@@ -96,4 +142,16 @@ LOAD = Command(
         Flag("platform", "string", "Load only this platform's variant (os/arch[/variant])"),
         Flag("quiet", "bool", "Suppress the load output", short="q"),
     ],
+)
+IMPORT = Command(
+    "Import the contents from a tarball to create a filesystem image",
+    _run_import,
+    arguments="file|URL|- [REPOSITORY[:TAG]]",
+    flags=[
+        Flag("change", "list", "Apply Dockerfile instruction to the created image", short="c"),
+        Flag("message", "string", "Set commit message for imported image", short="m"),
+        Flag("platform", "string", "Set platform if server is multi-platform capable"),
+    ],
+    least=1,
+    most=2,
 )

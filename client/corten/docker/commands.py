@@ -30,6 +30,7 @@ _CONTAINER: dict[str, Entry] = {
 
 _IMAGE: dict[str, Entry] = {
     "history": ("image", "HISTORY", "Show the history of an image"),
+    "import": ("archive", "IMPORT", "Import the contents from a tarball to create a filesystem image"),
     "inspect": ("inspect", "IMAGE_INSPECT", "Show all that is known of images"),
     "load": ("archive", "LOAD", "Load an image from a tar archive or STDIN"),
     "ls": ("image", "IMAGES", "List images"),
@@ -62,7 +63,7 @@ COMMANDS: dict[str, Entry] = {
     "ps": _CONTAINER["ls"],
     "images": _IMAGE["ls"],
     "rmi": _IMAGE["rm"],
-    **{name: _IMAGE[name] for name in ("history", "load", "pull", "save", "tag")},
+    **{name: _IMAGE[name] for name in ("history", "import", "load", "pull", "save", "tag")},
     "inspect": ("inspect", "INSPECT", "Show all that is known of objects of any kind"),
     "info": _SYSTEM["info"],
     "version": ("system", "VERSION", "Show the versions of client and engine"),

@@ -38,15 +38,16 @@ def show_progress(reply: Response, stream: TextIO | None) -> None:
     """Show a progress stream (pull, push, load); raises StreamError for an error in it."""
     if stream is None:
         for message in reply.json_lines():
-            _check(message)
+            check(message)
         return
     with board(stream) as display:
         for message in reply.json_lines():
-            _check(message)
+            check(message)
             _show(message, display)
 
 
-def _check(message: dict[str, Any]) -> None:
+def check(message: dict[str, Any]) -> None:
+    """Raise StreamError when a line of a progress stream reports a failure."""
     detail = message.get("errorDetail")
     text = detail.get("message") if isinstance(detail, dict) else None
     text = text or message.get("error")
