@@ -17,11 +17,12 @@ from typing import NamedTuple
 from corten_shared.errors import AlreadyExists, CortenError, DataLoss, InvalidArgument, NotFound
 from corten_shared.models.lease import Resource
 from corten_shared.models.oci import LAYER_COMPRESSION, Descriptor
+from corten_shared.models.snapshot import Mount
 from cortend.core.content import ContentStore
 from cortend.core.diff import Applied, Applier
 from cortend.core.gc import snapshot_kind
 from cortend.core.metadata import Metadata
-from cortend.core.snapshots import Snapshotter
+from cortend.core.snapshots import OVERLAY_MARKS, Snapshotter
 from cortend.core.workers import Workers
 from cortend.services.finish import finished
 from cortend.services.image_documents import ImageDocuments
@@ -113,7 +114,7 @@ class Unpacker:
         found = self.snapshotter(snapshotter)
         async with self._active(ns, found, "", lease) as active:
             async with self._slots:
-                applied = await self._apply(ns, found, active.key, blob.digest, compression, None)
+                applied = await self._apply(ns, found, active.key, blob.digest, compression, None, lowest=True)
             await self._commit(active, applied.diff_id, None)
         return applied
 
@@ -137,7 +138,13 @@ class Unpacker:
         compression = LAYER_COMPRESSION[blob.media_type]
         async with self._slots:
             applied = await self._apply(
-                job.ns, job.snapshotter, key, blob.digest, compression, lambda n: job.watch(number, "Extracting", n)
+                job.ns,
+                job.snapshotter,
+                key,
+                blob.digest,
+                compression,
+                lambda n: job.watch(number, "Extracting", n),
+                lowest=number == 0,
             )
         expected = job.image.config.rootfs.diff_ids[number]
         if applied.diff_id != expected:
@@ -155,8 +162,13 @@ class Unpacker:
         digest: str,
         compression: str,
         progress: Callable[[int], None] | None,
+        *,
+        lowest: bool,
     ) -> Applied:
         mounts = await self._workers.run(snapshotter.mounts, ns, key)
+        if lowest:
+            # Nothing lies below: a whiteout has nothing to hide and must not stay as a device that a container sees.
+            mounts = [_without_marks(mount) for mount in mounts]
         layer = await finished(self._workers.run(self._content.open, ns, digest), lambda file: file.close())
         with layer:
             return await self._applier.apply(layer, compression, mounts, progress=progress)
@@ -184,6 +196,10 @@ class Unpacker:
         finally:
             if not active.committed:
                 await finished(self._workers.run_slow(_remove, snapshotter, ns, active.key))
+
+
+def _without_marks(mount: Mount) -> Mount:
+    return mount.model_copy(update={"options": [option for option in mount.options if option != OVERLAY_MARKS]})
 
 
 class _Job(NamedTuple):
