@@ -13,7 +13,7 @@ MAX_ENV_LINE = 64 * 1024
 
 
 def environment(files: Iterable[str], entries: Iterable[str]) -> list[str]:
-    """The variables of `--env-file` files, then those of `-e`; the last of a name counts."""
+    """The variables of `--env-file` files, then those of `-e`, of which the last of a name counts."""
     result = []
     for path in files:
         for line in read_lines(path):
@@ -26,7 +26,7 @@ def environment(files: Iterable[str], entries: Iterable[str]) -> list[str]:
                 result.append(line)
             elif (value := os.environ.get(name)) is not None:
                 result.append(f"{name}={value}")
-    return list({entry.partition("=")[0]: entry for entry in [*result, *entries]}.values())
+    return [*result, *{entry.partition("=")[0]: entry for entry in entries}.values()]
 
 
 def read_lines(path: str) -> list[str]:

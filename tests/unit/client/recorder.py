@@ -73,6 +73,8 @@ class Recorder:
     rules: list[tuple[str, str, Reply]] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     connections: int = 0
+    at_close: list[Callable[[], object]] = field(default_factory=list)
+    """Called first when closing: release answers that wait for something."""
 
     def __post_init__(self) -> None:
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -97,6 +99,8 @@ class Recorder:
 
     def close(self) -> None:
         """Stop, and wait for every thread."""
+        for release in self.at_close:
+            release()
         self._sock.shutdown(socket.SHUT_RDWR)
         self._sock.close()
         self._accepting.join()

@@ -130,6 +130,7 @@ def test_misspelt_commands_and_flags_are_guessed() -> None:
 def fake_container(daemon: Recorder, output: bytes, *, tty: bool = False, code: int = 0) -> list[bytes]:
     """A daemon whose containers print `output` once started, then end; what was typed is returned."""
     started, ended, typed = threading.Event(), threading.Event(), []
+    daemon.at_close += [started.set, ended.set]
 
     def attach(request: Request, sock: socket.socket) -> bool:
         kind = "application/vnd.docker.raw-stream" if tty else MULTIPLEXED
@@ -319,6 +320,7 @@ def test_run_it_is_raw_sized_and_restored(daemon: Recorder) -> None:
 
 def test_a_new_size_is_passed_on_and_a_fatal_signal_restores_the_terminal(daemon: Recorder) -> None:
     resized, release = threading.Event(), threading.Event()
+    daemon.at_close.append(release.set)
 
     def attach(request: Request, sock: socket.socket) -> bool:
         sock.sendall(b"HTTP/1.1 101 UPGRADED\r\nUpgrade: tcp\r\n\r\nready")
@@ -342,13 +344,13 @@ def test_a_new_size_is_passed_on_and_a_fatal_signal_restores_the_terminal(daemon
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == -signal.SIGTERM
     assert termios.tcgetattr(theirs) == before
-    release.set()
     os.close(ours)
     os.close(theirs)
 
 
 def test_detach_keys_leave_the_container_running(daemon: Recorder) -> None:
     release = threading.Event()
+    daemon.at_close.append(release.set)
 
     def attach(request: Request, sock: socket.socket) -> bool:
         sock.sendall(b"HTTP/1.1 101 UPGRADED\r\nUpgrade: tcp\r\n\r\nready")
@@ -361,7 +363,6 @@ def test_detach_keys_leave_the_container_running(daemon: Recorder) -> None:
     read_until(ours, b"ready")
     os.write(ours, b"a\x02")
     assert process.wait(60) == 0
-    release.set()
     os.close(ours)
     os.close(theirs)
 
