@@ -103,10 +103,17 @@ def last_error(text: str) -> str:
     return (found or plain).strip()[:4096]
 
 
+def _missing(match: re.Match[str]) -> str:
+    """crun's words for a missing program as runc's: a name was looked up, a path was not."""
+    name = match[1]
+    reason = f"stat {name}: no such file or directory" if "/" in name else "executable file not found in $PATH"
+    return f'exec: "{name}": {reason}'
+
+
 def failure(verb: str, runtime: str, sentence: str) -> CortenError:
     """A runtime's sentence as an error with docker's words around it: its clients tell 126 and 127 by
     them."""
-    text = _CRUN_MISSING.sub(r'exec: "\1": executable file not found in $PATH', sentence)
+    text = _CRUN_MISSING.sub(_missing, sentence)
     text = _CRUN_OPEN.sub("exec: ", text)
     lower = text.lower()
     # `context canceled` and friends stay what they are; only case differs between the two runtimes.

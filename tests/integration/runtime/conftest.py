@@ -1,4 +1,4 @@
-"""A laboratory for real containers: busybox as the root file system, runc or crun, conmon, control groups of its own."""
+"""A laboratory for real containers: busybox as the root, runc or crun, conmon, control groups of its own."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import pytest
+
 from corten_shared.models.container import ContainerSpec, NetworkSpec
 from corten_shared.models.snapshot import Mount
 from corten_shared.models.task import ProcessId
@@ -89,7 +90,9 @@ class Lab:
         fields.setdefault("network", NetworkSpec(mode="none"))
         return ContainerSpec(args=list(args), **fields)
 
-    async def create(self, *args: str, log: bool = True, context: dict[str, Any] | None = None, **fields: Any) -> Running:
+    async def create(
+        self, *args: str, log: bool = True, context: dict[str, Any] | None = None, **fields: Any
+    ) -> Running:
         spec = self.spec(*args, **fields)
         self._count += 1
         key = TaskKey("default", f"c{self._count}".ljust(64, "0"))
@@ -122,12 +125,16 @@ class Lab:
         return ended, out, err
 
     async def execute(
-        self, made: Running, *args: str, tty: bool = False, stdin: bool = False, exec_id: str = "e1", attach: bool = True
+        self,
+        made: Running,
+        *args: str,
+        tty: bool = False,
+        stdin: bool = False,
+        exec_id: str = "e1",
+        attach: bool = True,
     ) -> tuple[Handle, Attachment | None]:
         bundle = self.tasks.bundle(made.key)
-        process_ = oci.exec_process(
-            self.spec("true"), self.context(made.key, str(bundle.rootfs)), args=args, tty=tty
-        )
+        process_ = oci.exec_process(self.spec("true"), self.context(made.key, str(bundle.rootfs)), args=args, tty=tty)
         io = IO(tty, stdin, stdin, None)
         return await self.tasks.exec(made.key, exec_id, process_, io, attach=attach)
 

@@ -7,6 +7,7 @@ import os
 import signal
 
 import pytest
+
 from corten_shared.errors import InvalidArgument
 
 from .conftest import Lab, alive, collect, read_until

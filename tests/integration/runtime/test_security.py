@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from corten_shared.models.container import MountSpec, SecuritySpec
 from cortend.core import capabilities
 from cortend.core.users import User
@@ -52,7 +53,7 @@ def test_every_namespace_is_private(lab: Lab) -> None:
     inside = out.decode()
     for kind in kinds:
         assert f"{kind}:[" in inside
-        assert os.readlink(f"/proc/self/ns/{kind}") not in inside
+        assert str(Path(f"/proc/self/ns/{kind}").readlink()) not in inside
 
 
 def test_masked_and_read_only_paths(lab: Lab) -> None:

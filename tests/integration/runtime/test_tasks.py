@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
+
 from corten_shared.errors import Conflict, InvalidArgument, NotFound
 from corten_shared.models.container import Resources
 from corten_shared.models.snapshot import Mount
@@ -74,7 +75,7 @@ def test_the_log_goes_on_in_a_new_file_after_a_reopen(lab: Lab) -> None:
         path = lab.log_path(made.key)
         path.rename(path.with_suffix(".1"))
         await lab.tasks.reopen_log(made.key)
-        while not path.exists():
+        while not path.exists():  # noqa: ASYNC110 - there is no event for a file
             await asyncio.sleep(0)
         await attachment.write(b"\n")
         await read_until(attachment, b"after\n")
@@ -254,7 +255,9 @@ def test_what_cannot_run_is_said_in_docker_s_words_and_leaves_nothing(lab: Lab, 
 
 
 @pytest.mark.parametrize("name", ["dev", "proc", "sys", "etc"])
-def test_a_root_with_a_link_where_the_runtime_mounts_is_refused(lab: Lab, image: Path, tmp_path: Path, name: str) -> None:
+def test_a_root_with_a_link_where_the_runtime_mounts_is_refused(
+    lab: Lab, image: Path, tmp_path: Path, name: str
+) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (image / "etc/passwd").unlink()
