@@ -1,0 +1,114 @@
+"""`cortenctl images`."""
+
+from __future__ import annotations
+
+import sys
+
+from corten.ctl.command import FORCE, QUIET, Command
+from corten.ctl.session import Session, moment, segment
+from corten.docker.flags import Flag
+from corten.output import human_size, out
+from corten.progress import board
+from corten_shared.errors import DataLoss
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from corten.docker.flags import Options
+    from corten.progress import Bars, Lines
+
+PULL_FLAGS = [
+    Flag("platform", "string", "Platform (os/arch[/variant]; default: the daemon's)"),
+    Flag("user", "string", "USERNAME, or USERNAME:PASSWORD; without a password it is asked for", short="u"),
+    QUIET,
+]
+
+
+def _ls(session: Session, options: Options) -> int:
+    columns = {
+        "REF": lambda i: i["name"],
+        "TYPE": lambda i: i["target"]["mediaType"],
+        "DIGEST": lambda i: i["target"]["digest"],
+        "SIZE": lambda i: human_size(i["target"]["size"]),
+        "UPDATED": lambda i: moment(i["updated_at"]),
+    }
+    return session.show(session.items("/images"), columns)
+
+
+def _info(session: Session, options: Options) -> int:
+    return session.dump(session.call("GET", f"/images/{segment(options.args[0])}"))
+
+
+def _pull(session: Session, options: Options) -> int:
+    body: dict[str, Any] = {"reference": options.args[0], "platform": options["platform"]}
+    if options["user"]:
+        body["credentials"] = _login(options["user"])
+    progress = session.lines("POST", "/images/pull", body)
+    if session.quiet or session.json:
+        image = _last(progress)
+    else:
+        with board(sys.stdout) as display:
+            image = _last(_shown(progress, display))
+    if session.json:
+        return session.dump(image)
+    if session.quiet:
+        session.tell(image["name"])
+    return 0
+
+
+def _login(text: str) -> dict[str, str]:
+    name, colon, password = text.partition(":")
+    if not colon:
+        from getpass import getpass
+
+        password = getpass("Password: ")
+    return {"username": name, "password": password}
+
+
+def _last(progress: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """The image that the last line names."""
+    image = None
+    for line in progress:
+        image = line.get("image") or image
+    if image is None:
+        raise DataLoss("the pull ended before it was done", hint="See cortend's log, and try again")
+    return dict(image)
+
+
+def _shown(progress: Iterable[dict[str, Any]], display: Bars | Lines) -> Iterable[dict[str, Any]]:
+    for line in progress:
+        status, part = line["status"], line.get("id")
+        if part is None or status.startswith("Pulling from"):
+            display.message(f"{part}: {status}" if part else status)
+        else:
+            display.update(part, status, line.get("current") or 0, line.get("total") or 0)
+        yield line
+
+
+def _tag(session: Session, options: Options) -> int:
+    source, target = options.args
+    session.call("POST", "/images/tag", {"source": source, "target": target})
+    session.tell(target)
+    return 0
+
+
+def _rm(session: Session, options: Options) -> int:
+    force = str(bool(options["force"])).lower()
+
+    def remove(name: str) -> None:
+        for line in session.call("DELETE", f"/images/{segment(name)}", force=force)["items"]:
+            if not session.quiet:
+                out(f"{line['action']}: {line['subject']}")
+
+    return session.each(options.args, remove)
+
+
+COMMANDS = {
+    "ls": Command("List images", _ls, flags=[QUIET]),
+    "info": Command("Show one with its configuration", _info, arguments="REF", least=1, most=1),
+    "pull": Command("Pull an image", _pull, arguments="REF", flags=PULL_FLAGS, least=1, most=1),
+    "tag": Command("Give an image another name", _tag, arguments="REF NEW", least=2, most=2),
+    "rm": Command("Remove images", _rm, arguments="REF...", flags=[FORCE, QUIET], least=1, most=None),
+}

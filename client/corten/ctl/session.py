@@ -1,0 +1,128 @@
+"""What a command works with: requests to the native API in a namespace, and ways to print answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from corten.address import default_host
+from corten.output import err, escape, out, sentence, table
+from corten.transport import Transport, quote
+from corten_shared.errors import CortenError, from_body
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from typing import Any
+
+    from corten.docker.flags import Options
+    from corten.transport import Response
+
+PREFIX = "/api/v1"
+
+
+class Session:
+    """One run of `cortenctl`."""
+
+    def __init__(self, options: Options) -> None:
+        address = options["address"] or default_host("CORTEN_HOST")
+        self.namespace: str = options["namespace"] or os.environ.get("CORTEN_NAMESPACE", "default")
+        self.json: bool = options["output"] == "json"
+        self.quiet: bool = bool(options.get("quiet"))
+        self.transport = Transport(address)
+
+    # -- requests ---------------------------------------------------------------------------------------------------
+
+    def open(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        query: Mapping[str, object] | None = None,
+        transport: Transport | None = None,
+    ) -> Response:
+        """Send a request and return the answer, unread. Raises the error that it is."""
+        sender = transport or self.transport
+        query = {"namespace": self.namespace, **(query or {})}
+        return _checked(sender.request(method, PREFIX + path, query=query, body=body))
+
+    def call(self, method: str, path: str, body: Any = None, **query: object) -> Any:
+        """Send a request; its JSON answer, or None."""
+        return self.open(method, path, body, query=query).json()
+
+    def items(self, path: str, **query: object) -> list[dict[str, Any]]:
+        """A list."""
+        return list(self.call("GET", path, **query)["items"])
+
+    def lines(self, method: str, path: str, body: Any = None, **query: object) -> Iterator[dict[str, Any]]:
+        """A stream's objects; raises the error that its last line may be."""
+        with self.open(method, path, body, query=query) as reply:
+            for line in reply.json_lines():
+                if "error" in line and isinstance(line["error"], dict):
+                    raise from_body(line)
+                yield line
+
+    def hijack(self, path: str, **query: object) -> Response:
+        """Have the connection of a POST handed over."""
+        query = {"namespace": self.namespace, **query}
+        return _checked(self.transport.hijack("POST", PREFIX + path, query=query))
+
+    # -- printing ---------------------------------------------------------------------------------------------------
+
+    def show(self, found: Sequence[dict[str, Any]], columns: Mapping[str, Callable[[dict[str, Any]], object]]) -> int:
+        """A list as a table, as JSON, or (`-q`) its first column alone."""
+        if self.json:
+            self.dump(found)
+        elif self.quiet:
+            first = next(iter(columns.values()))
+            out("".join(f"{escape(first(row))}\n" for row in found), end="")
+        else:
+            rows = [[str(cell(row)) for cell in columns.values()] for row in found]
+            out(table(rows, list(columns)), end="")
+        return 0
+
+    def dump(self, value: Any) -> int:
+        """A value as JSON; safe on a terminal, because JSON escapes control characters."""
+        out(json.dumps(value, indent=2, ensure_ascii=sys.stdout.isatty()))
+        return 0
+
+    def tell(self, name: object) -> None:
+        """What a command made or changed."""
+        out(escape(name))
+
+    def each(self, names: Iterable[str], action: Callable[[str], object]) -> int:
+        """Do it for every name, going on after failures; 1 when any failed."""
+        code = 0
+        for name in names:
+            try:
+                action(name)
+            except CortenError as error:
+                err(f"cortenctl: {sentence(error)}")
+                code = 1
+            else:
+                self.tell(name)
+        return code
+
+
+def _checked(reply: Response) -> Response:
+    if reply.status >= 400:
+        raise from_body(reply.json())
+    return reply
+
+
+def segment(text: str) -> str:
+    """A name within a path; slashes stay."""
+    return quote(text, safe="/:@")
+
+
+def moment(text: object) -> str:
+    """An API time for a table: whole seconds."""
+    shown = str(text)
+    return "-" if shown.startswith("0001-") else shown[:19] + "Z"
+
+
+def pairs(labels: Mapping[str, str]) -> str:
+    """Labels for a table."""
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items())) or "-"
