@@ -121,7 +121,10 @@ def refused(
     text = f"{where}: {words}" if words else where
     if status == 429:
         return ResourceExhausted(
-            f"toomanyrequests: {text}", subject=reference.domain, hint="wait, or log in for a higher limit"
+            f"toomanyrequests: {text}",
+            subject=reference.domain,
+            hint="wait, or log in for a higher limit",
+            details={"status": status},
         )
     if status >= 500 or status == 408:
         return Unavailable(text, subject=reference.domain, hint="the registry has a problem; try again later")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from corten_shared.errors import AlreadyExists, DataLoss, ResourceExhausted, Unavailable
+from corten_shared.errors import AlreadyExists, DataLoss, NotFound, ResourceExhausted, Unavailable
 from corten_shared.models.oci import Descriptor
 from cortend.core.content import ContentStore
 from cortend.core.registry import Fetcher
 from cortend.core.workers import Workers
+from cortend.services.finish import finished
 from cortend.services.hops import Hops, writing
 from cortend.services.locks import Locks
 
@@ -70,6 +72,16 @@ class Downloader:
                         await asyncio.sleep(self._pause * attempt)
         raise AssertionError("the last attempt raises")
 
+    async def forget(self, ns: str, blobs: Iterable[Descriptor]) -> None:
+        """Drop what came of these blobs so far; one that somebody else is fetching is left alone."""
+
+        def forget() -> None:
+            for digest in {blob.digest for blob in blobs}:
+                with contextlib.suppress(NotFound, Unavailable):
+                    self._content.abort(ns, _ref(digest))
+
+        await finished(self._workers.run(forget))
+
     async def _adopt(self, ns: str, blob: Descriptor, lease: str) -> bool:
         """Whether the bytes were here; with another size than promised somebody lies, or they are damaged."""
 
@@ -88,10 +100,9 @@ class Downloader:
     async def _download(
         self, ns: str, fetcher: Fetcher, blob: Descriptor, lease: str, progress: Progress
     ) -> bool:
-        ref = f"blob-{blob.digest}"
         try:
             async with writing(
-                self._content, self._workers, ns, ref, lease=lease, expected=blob.digest, size=blob.size
+                self._content, self._workers, ns, _ref(blob.digest), lease=lease, expected=blob.digest, size=blob.size
             ) as hops:
                 return await self._fill(fetcher, blob, hops, progress)
         except AlreadyExists:
@@ -126,3 +137,8 @@ class Downloader:
                     progress(received)
             finally:
                 await hops.flush()  # also when the connection broke: what came is worth keeping
+
+
+def _ref(digest: str) -> str:
+    """The ingest of a blob: the same for every pull, so that any continues what another left."""
+    return f"blob-{digest}"

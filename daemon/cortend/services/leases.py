@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from corten_shared import times
-from corten_shared.errors import NotFound
+from corten_shared.errors import CortenError, NotFound
 from corten_shared.models.lease import Lease
 from cortend.core.gc import EXPIRE
 from cortend.core.metadata import Metadata
 from cortend.core.workers import Workers
 from cortend.services.finish import finished
+
+log = logging.getLogger(__name__)
 
 LIFE = 24 * 3600
 """Seconds until a lease ends that nobody deleted: the daemon was killed in between."""
@@ -31,8 +33,14 @@ async def temporary_lease(metadata: Metadata, workers: Workers, ns: str, purpose
             tx.leases.create(ns, Lease(id=lease_id, labels={EXPIRE: expire}, created_at=times.now()))
 
     def delete() -> None:
-        with contextlib.suppress(NotFound), metadata.update() as tx:
-            tx.leases.delete(ns, lease_id)
+        try:
+            with metadata.update() as tx:
+                tx.leases.delete(ns, lease_id)
+        except NotFound:
+            pass
+        except CortenError as error:
+            # It would hide why the operation failed, and the lease ends by itself.
+            log.warning("lease not deleted", extra={"fields": {"lease": lease_id, "error": error.message}})
 
     try:
         await finished(workers.run(create))

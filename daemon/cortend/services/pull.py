@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from corten_shared import times
-from corten_shared.errors import NotFound
+from corten_shared.errors import NotFound, ResourceExhausted
 from corten_shared.models.image import ImageRecord, PullProgress
 from corten_shared.models.oci import INDEXES, Descriptor, Platform
 from corten_shared.reference import Reference, parse_normalized
@@ -192,11 +192,16 @@ class PullService:
         layers = image.manifest.layers
         run.arrived = [asyncio.Event() for _ in layers]
         have = await self._unpacker.hold(run.order.ns, run.order.snapshotter, image.chain, run.lease)
-        with single_error():
-            async with asyncio.TaskGroup() as group:
-                for number, layer in enumerate(layers):
-                    group.create_task(self._fetch_layer(run, number, layer, unpacked=number < have))
-                group.create_task(self._unpack(run, image))
+        try:
+            with single_error():
+                async with asyncio.TaskGroup() as group:
+                    for number, layer in enumerate(layers):
+                        group.create_task(self._fetch_layer(run, number, layer, unpacked=number < have))
+                    group.create_task(self._unpack(run, image))
+        except ResourceExhausted as error:
+            if "status" not in error.details:  # no registry's 429: the disk is full, and half a layer is in the way
+                await self._downloader.forget(run.order.ns, layers)
+            raise
 
     async def _fetch_layer(self, run: _Run, number: int, layer: Descriptor, *, unpacked: bool) -> None:
         board, name = run.board, short(layer.digest)

@@ -100,8 +100,12 @@ class Unpacker:
             future.set_result(None)
 
         async def layer(number: int) -> None:
-            await arrival(number)
-            await self._layer(job, number, done[number - 1] if number else None)
+            try:
+                await arrival(number)
+                await self._layer(job, number, done[number - 1] if number else None)
+            except BaseException:
+                done[number].cancel()  # nobody may go on waiting for it
+                raise
             done[number].set_result(None)
 
         with single_error():
