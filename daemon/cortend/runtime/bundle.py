@@ -3,6 +3,7 @@
     <state root>/bundles/<ns>/<id>/          0700
         config.json                          the OCI configuration
         rootfs/                              mount point of the container's root
+        monitor                              conmon's pid and start time, from its first moment on
         task.json                            state.TaskState: what a restarted daemon must know
         attach ctl winsz                     conmon's socket and fifos
         pid                                  init's number, from the runtime

@@ -33,6 +33,7 @@ from corten_shared.models.task import ProcessId
 from cortend.core.runtime import IO, Exit, Handle
 from cortend.linux import process as processes
 from cortend.runtime import process
+from cortend.runtime import state as states
 from cortend.runtime.oci import OciRuntime, failure, last_error
 from cortend.runtime.watch import Watcher
 
@@ -145,7 +146,9 @@ class Conmon:
         start = processes.start_time(pid)
         if start is None:
             raise Internal(f"conmon ({self._path}) vanished")
-        return ProcessId(pid=pid, start=start)
+        monitor = ProcessId(pid=pid, start=start)
+        states.save_monitor(launch.directory, monitor)
+        return monitor
 
 
 class _Pipe:

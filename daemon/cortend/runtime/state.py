@@ -10,6 +10,7 @@ from corten_shared.models.task import ProcessId
 from cortend.core.runtime import Handle
 
 NAME = "task.json"
+MONITOR = "monitor"
 
 
 class TaskState(NamedTuple):
@@ -46,6 +47,20 @@ def save(directory: Path, state: TaskState) -> None:
     temporary = directory / f".{NAME}"
     temporary.write_text(text)
     temporary.rename(directory / NAME)
+
+
+def save_monitor(directory: Path, monitor: ProcessId) -> None:
+    """Write down a conmon as soon as it runs: a crash before `save` must not leave one that nobody knows."""
+    (directory / MONITOR).write_text(f"{monitor.pid} {monitor.start}")
+
+
+def load_monitor(directory: Path) -> ProcessId | None:
+    """The conmon that was started for the process in `directory`."""
+    try:
+        pid, start = (directory / MONITOR).read_text().split()
+        return ProcessId(pid=int(pid), start=int(start))
+    except (OSError, ValueError):
+        return None
 
 
 def load(directory: Path) -> TaskState | None:

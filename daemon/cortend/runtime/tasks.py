@@ -158,11 +158,18 @@ class Tasks:
         self._exits = {where: ended for where, ended in self._exits.items() if where[0] != key}
         if not directory.exists() and state is None:
             return
-        name = state.runtime if state else runtime
-        with contextlib.suppress(Unavailable):
-            program = self._runtime(key, name)
-            await self._clear(key, program, state.cgroup if state else self._group_of(directory))
-        for monitor in _monitors(directory):
+        monitors = _monitors(directory)
+        if state is None:
+            # Its creation was cut off: the runtime may be at it still, and dies with its conmon.
+            for monitor in monitors:
+                _signal(monitor, signals.SIGKILL)
+        wanted = state.runtime if state else runtime
+        names = [wanted] if wanted else [info.name for info in self._found if info.usable]
+        group = state.cgroup if state else self._group_of(directory)
+        for name in names:
+            with contextlib.suppress(Unavailable):
+                await self._clear(key, self._runtime(key, name), group)
+        for monitor in monitors:
             await self._end_monitor(monitor)
         await self._workers.run(self._bundles.remove, key)
 
@@ -363,7 +370,7 @@ def _write_process(directory: Path, process: dict[str, Any]) -> None:
 def _monitors(directory: Path) -> list[ProcessId]:
     """The conmons of a task and its execs, as far as they are written down."""
     found = [directory, *directory.glob("execs/*")]
-    return [state.handle.monitor for path in found if (state := states.load(path))]
+    return [monitor for path in found if (monitor := states.load_monitor(path))]
 
 
 def _signal(target: ProcessId, number: int) -> bool:

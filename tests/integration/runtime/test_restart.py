@@ -70,7 +70,7 @@ def test_a_task_cut_off_while_it_was_created_is_cleared_by_the_next_prepare(lab:
         lab.tasks = lab.new_tasks()
         await lab.tasks.probe()
         await lab.tasks.delete(made.key)
-        assert not alive(made.handle.process)
+        assert not alive(made.handle.process) and not alive(made.handle.monitor)
         assert not any(str(lab.state_root) in point.target for point in mountinfo.read_mounts())
         assert not Cgroups.detect().directories(lab.tasks.cgroup_path(made.key.id))
         assert not list(lab.state_root.glob("runtime/*/*/*"))

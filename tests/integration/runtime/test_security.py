@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,18 @@ def test_the_daemon_s_descriptors_do_not_leak_in(lab: Lab) -> None:
         os.close(read)
         os.close(write)
     assert int(out) <= 4  # stdin, stdout, stderr and the directory that ls reads
+
+
+@pytest.mark.parametrize(("call", "refused"), [("AF_ALG", True), ("AF_VSOCK", True), ("AF_INET", False)])
+def test_socket_families_that_reach_deep_into_the_kernel_are_refused(lab: Lab, call: str, refused: bool) -> None:
+    """The machine's own Python, with its libraries bound in, tries the call under the default filter."""
+    mounts = [
+        MountSpec(type="bind", source=path, target=path, read_only=True)
+        for path in ("/usr", "/lib", "/lib64", sys.base_prefix)
+        if Path(path).exists()
+    ]
+    kind = "SOCK_SEQPACKET" if call == "AF_ALG" else "SOCK_STREAM"
+    script = f"import socket; socket.socket(socket.{call}, socket.{kind})"
+    ended, _, err = lab.run(lambda: lab.output(os.path.realpath(sys.executable), "-c", script, mounts=mounts))
+    assert (ended.code != 0) is refused, err
+    assert (b"PermissionError" in err) is refused, err

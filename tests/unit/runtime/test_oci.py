@@ -26,7 +26,7 @@ def test_the_sentence_is_found_in_every_format(text: str, sentence: str) -> None
 @pytest.mark.parametrize(
     ("sentence", "words", "kind"),
     [
-        ('exec: "foo": executable file not found in $PATH', 'exec: "foo": executable file not found in $PATH', InvalidArgument),
+        ('exec: "foo": executable file not found in $PATH', "executable file not found in $PATH", InvalidArgument),
         (
             "executable file `foo` not found in $PATH: No such file or directory",
             'exec: "foo": executable file not found in $PATH', InvalidArgument,
