@@ -92,8 +92,7 @@ async def _follow(process: asyncio.subprocess.Process, progress: Callable[[int],
         raise _silent(await process.wait(), await complaints)
     finally:
         complaints.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await complaints
+        await asyncio.wait([complaints])  # not `await complaints`: its cancellation and ours would look the same
 
 
 async def _bounded(stream: asyncio.StreamReader) -> bytes:
@@ -124,10 +123,15 @@ async def _reap(process: asyncio.subprocess.Process) -> None:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
     waiter = asyncio.ensure_future(process.wait())
+    cancelled: asyncio.CancelledError | None = None
     while not waiter.done():
-        # A second cancellation must not leave a child behind; SIGKILL makes this short.
-        with contextlib.suppress(asyncio.CancelledError):
+        try:
             await asyncio.shield(waiter)
+        except asyncio.CancelledError as error:
+            # It must not leave a child behind, nor be forgotten; SIGKILL makes this short.
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
 
 
 def _import_paths() -> tuple[str, str]:
