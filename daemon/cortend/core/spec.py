@@ -38,7 +38,7 @@ Warn = Callable[[str], None]
 """Told of every wish that was cut to what is possible."""
 
 _RLIMITS = frozenset(
-    "as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack".split()  # noqa: SIM905
+    "as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack".split()
 )
 _NAMESPACES = ("mount", "network", "uts", "pid", "ipc", "cgroup")
 _IPC_SYSCTLS = frozenset(
