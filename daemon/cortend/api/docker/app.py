@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount
 from starlette.types import Message, Receive, Scope, Send
 
 import cortend
@@ -26,11 +25,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _VERSIONED = re.compile(r"/v([0-9.]+)(/.*)?\Z")
-
-
-def router(services: Services) -> list[BaseRoute]:
-    """Routes for the application that serves every surface: all paths, so it must come last."""
-    return [Mount("", app=DockerApi(services))]
 
 
 def routes(services: Services) -> Iterable[Route]:

@@ -47,10 +47,13 @@ def create_request(body: CreateBody, *, name: str, platform: str) -> CreateReque
 def _as_sent(body: CreateBody) -> dict[str, Any]:
     """What inspect gives back as it came: only what differs from the defaults, so that records stay small."""
     config = {"AttachStdin": body.attach_stdin, "AttachStdout": body.attach_stdout, "AttachStderr": body.attach_stderr}
+    host = body.host_config.model_dump(by_alias=True, exclude_defaults=True)
+    # Objects whose empty members docker shows all the same.
+    whole = body.host_config.model_dump(by_alias=True, include={"port_bindings", "ulimits", "devices"})
     endpoints = body.networking_config.model_dump(by_alias=True, exclude_defaults=True).get("EndpointsConfig", {})
     return {
         "Config": {key: True for key, value in config.items() if value},
-        "HostConfig": body.host_config.model_dump(by_alias=True, exclude_defaults=True),
+        "HostConfig": {**host, **{key: value for key, value in whole.items() if value}},
         **({"Endpoints": endpoints} if endpoints else {}),
     }
 
