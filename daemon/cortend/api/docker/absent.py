@@ -21,6 +21,7 @@ _METHODS = ("GET", "POST", "DELETE", "PUT")
 _NOT_YET = (
     ("POST", "/build", "building images"),
     ("POST", "/build/prune", "the build cache"),
+    ("POST", "/auth", "logging in to registries"),
     ("POST", "/commit", "committing containers to images"),
     ("GET", "/images/search", "searching registries"),
     ("POST", "/images/{name:path}/push", "pushing images"),

@@ -13,7 +13,19 @@ from starlette.types import Message, Receive, Scope, Send
 
 import cortend
 from corten_shared.errors import Cancelled, CortenError, NotFound
-from cortend.api.docker import absent, containers, events, exec, images, networks, processes, system, versions, volumes
+from cortend.api.docker import (
+    absent,
+    containers,
+    disk_usage,
+    events,
+    exec,
+    images,
+    networks,
+    processes,
+    system,
+    versions,
+    volumes,
+)
 from cortend.api.docker.call import Call
 from cortend.api.docker.errors import error_response
 from cortend.api.docker.responses import json_response
@@ -29,7 +41,7 @@ _VERSIONED = re.compile(r"/v([0-9.]+)(/.*)?\Z")
 
 def routes(services: Services) -> Iterable[Route]:
     """Every route of the Engine API."""
-    for module in (system, events, containers, processes, exec, images, networks, volumes, absent):
+    for module in (system, disk_usage, events, containers, processes, exec, images, networks, volumes, absent):
         yield from module.routes(services)
 
 

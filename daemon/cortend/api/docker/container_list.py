@@ -35,6 +35,8 @@ def implies_all(filters: Filters) -> bool:
 
 def matcher(filters: Filters, views: Iterable[ContainerView]) -> Predicate:
     """A test of the listing's filters; `views` are all containers, among which `before` and `since` name one."""
+    if not filters:
+        return lambda view: True
     _check(filters)
     exited = filters.integers("exited")
     bounds = _bounds(filters, views)
