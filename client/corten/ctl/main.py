@@ -88,7 +88,8 @@ def _invoke(path: str, command: Command, words: list[str]) -> int:
     except UsageError as error:
         return _wrong(error.message, path)
     try:
-        return command.run(Session(options), options)
+        with Session(options) as session:
+            return command.run(session, options)
     except CortenError as error:
         err(f"cortenctl: {sentence(error)}")
         return command.failure

@@ -14,6 +14,7 @@ from corten_shared.errors import CortenError, from_body
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from types import TracebackType
     from typing import Any
 
     from corten.docker.flags import Options
@@ -31,6 +32,14 @@ class Session:
         self.json: bool = options["output"] == "json"
         self.quiet: bool = bool(options.get("quiet"))
         self.transport = Transport(address)
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.transport.close()
 
     # -- requests ---------------------------------------------------------------------------------------------------
 
