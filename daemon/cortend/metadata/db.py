@@ -214,8 +214,12 @@ class Database:
             check_same_thread=False,  # the lock and the pool see to it that one thread has it at a time
             cached_statements=256,
         )
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
+        try:
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+        except BaseException:  # a file that is no database is found out here
+            connection.close()
+            raise
         return connection
 
 
