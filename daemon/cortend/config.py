@@ -19,7 +19,11 @@ LogFormat = Literal["auto", "text", "json"]
 
 LIVE = (
     "log.level",
-    "pull",
+    "pull.max_concurrent_downloads",
+    "pull.max_download_attempts",
+    "pull.connect_timeout",
+    "pull.header_timeout",
+    "pull.idle_timeout",
     "registries",
     "gc",
     "containers.stop_timeout",
@@ -36,12 +40,6 @@ def _absolute(path: object) -> Path:
 def _absolute_or_empty(text: str) -> str:
     if text and not text.startswith("/"):
         raise ValueError("must be an absolute path, or empty")
-    return text
-
-
-def _size(text: str) -> str:
-    if text and not re.fullmatch(r"[1-9][0-9]*(?:[kKmMgG][bB]?)?", text):
-        raise ValueError("must be a size like '10m' or '1g', or empty for no limit")
     return text
 
 
@@ -78,7 +76,6 @@ def _address(text: str) -> str:
 
 AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
 OptionalPath = Annotated[str, AfterValidator(_absolute_or_empty)]
-Size = Annotated[str, AfterValidator(_size)]
 Seconds = Annotated[float, Field(gt=0, le=7 * 86400)]
 Interface = Annotated[str, AfterValidator(_interface)]
 Identifier = Annotated[str, AfterValidator(_identifier)]
@@ -122,7 +119,6 @@ class Log(Section):
 class PullLimits(Section):
     """What an image may ask for; a pull that exceeds any of it is refused."""
 
-    layers: int = Field(default=256, ge=1, le=4096, description="Layers of one image.")
     layer_size: int = Field(default=16 << 30, ge=1 << 20, description="Bytes of one unpacked layer.")
     layer_entries: int = Field(
         default=2_000_000, ge=1000, description="Files, directories and links in one layer."
@@ -190,9 +186,6 @@ class Runtime(Section):
 class Network(Section):
     """The default bridge network."""
 
-    enabled: bool = Field(
-        default=True, description="Whether there is a bridge at all; without it containers use none or host."
-    )
     bridge: Interface = Field(default="corten0", description="The bridge's interface.")
     subnet: Subnet = Field(default="", description="Its IPv4 network; empty: a free one is chosen.")
     mtu: int = Field(
@@ -202,23 +195,12 @@ class Network(Section):
     dns: Addresses = Field(default=(), description="Resolvers for containers; empty: the host's.")
 
 
-class ContainerLog(Section):
-    """Defaults for containers' logs; each container may choose its own."""
-
-    driver: Literal["json-file", "none"] = Field(default="json-file", description="json-file, or none.")
-    max_size: Size = Field(
-        default="", description="Size at which a log file is rotated, like 10m; empty: never."
-    )
-    max_file: int = Field(default=1, ge=1, le=1000, description="Log files kept for each container.")
-
-
 class Containers(Section):
     """Defaults for containers."""
 
     stop_timeout: int = Field(
         default=10, ge=0, le=86400, description="Seconds between the stop signal and SIGKILL."
     )
-    log: ContainerLog = Field(default=ContainerLog(), description=ContainerLog.__doc__)
 
 
 class Gc(Section):
@@ -228,7 +210,6 @@ class Gc(Section):
         default=1.0, description="Seconds between a deletion and the collection it causes."
     )
     interval: Seconds = Field(default=3600.0, description="Seconds between collections that nothing causes.")
-    threshold: int = Field(default=1, ge=1, description="Deletions that cause a collection.")
 
 
 class Events(Section):

@@ -139,7 +139,7 @@ def _has(values: dict[str, Any], keys: list[str]) -> bool:
 def default_text() -> str:
     """The defaults as a commented TOML file that parses back to them."""
     head = "# cortend's configuration. Every key is here with its default; leave out what you do not change.\n"
-    return head + "\n".join(_print(Config(), ""))
+    return head + "\n".join(_print(Config(), "")) + "\n"
 
 
 def _print(section: BaseModel, prefix: str) -> Iterator[str]:

@@ -57,7 +57,7 @@ def test_examples_in_the_default_text_are_valid_too() -> None:
         ('[network]\nsubnet = "10.0.0.1/16"', ":2: 'network.subnet': must be an IPv4 network"),
         ('[network]\nbridge = "much-too-long-name"', ":2: 'network.bridge': must be an interface name"),
         ('[registries."r:5"]\nplain_htp = true', ":2: unknown key 'registries.r:5.plain_htp' (did you mean 'plain_http'?)"),  # noqa: E501
-        ("[pull.limits]\n\nlayers = 0", ":3: 'pull.limits.layers': input should be greater than or equal to 1"),
+        ("[pull.limits]\n\nlayer_size = 0", ":3: 'pull.limits.layer_size': input should be greater than or equal to 1"),
         ("a = 1\nb = 2", ":1: unknown key 'a' (and 1 more)"),
         ("[gc\n", "(at line 1, column 4)"),
     ],
