@@ -23,12 +23,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import select
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Any, Protocol, cast
 
 import httptools
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Scope
 from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -68,25 +67,6 @@ def wants_upgrade(scope: Scope) -> bool:
     fields = dict(scope["headers"])
     tokens = {token.strip().lower() for token in fields.get(b"connection", b"").split(b",")}
     return b"upgrade" in tokens and fields.get(b"upgrade", b"").strip().lower() == b"tcp"
-
-
-class HijackResponse(Response):
-    """A response that takes the connection over and runs `serve(reader, writer)` on it."""
-
-    def __init__(
-        self,
-        serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
-        content_type: str = "application/vnd.docker.raw-stream",
-    ) -> None:
-        super().__init__()
-        self._serve = serve
-        self._content_type = content_type
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer as an ASGI application."""
-        hijack = cast(Hijack, scope["extensions"]["hijack"])
-        reader, writer = await hijack(self._content_type, wants_upgrade(scope))
-        await self._serve(reader, writer)
 
 
 class _Refused(Exception):

@@ -15,11 +15,12 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from cortend.api import hijack as module
-from cortend.api.hijack import HijackProtocol, HijackResponse, wants_upgrade
+from cortend.api.hijack import Hijack, HijackProtocol, wants_upgrade
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 UPGRADE = b"Connection: Upgrade\r\nUpgrade: tcp\r\n"
@@ -27,6 +28,19 @@ SWITCHED = (
     b"HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.raw-stream\r\n"
     b"Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
 )
+
+
+class HijackResponse(Response):
+    """Takes the connection over and runs `serve(reader, writer)` on it, as attach and exec do."""
+
+    def __init__(self, serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> None:
+        super().__init__()
+        self._serve = serve
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        hijack: Hijack = scope["extensions"]["hijack"]
+        reader, writer = await hijack("application/vnd.docker.raw-stream", wants_upgrade(scope))
+        await self._serve(reader, writer)
 
 
 class Bench:
