@@ -219,6 +219,7 @@ class FakeExchange:
 
     def __init__(self) -> None:
         self.live: list[Event] = []
+        self.left = asyncio.Event()
 
     @contextlib.contextmanager
     def subscribe(self, accept: Callable[[Event], bool] | None = None) -> Iterator[AsyncIterator[Event]]:
@@ -228,7 +229,10 @@ class FakeExchange:
                     yield event
             await asyncio.Event().wait()
 
-        yield events()
+        try:
+            yield events()
+        finally:
+            self.left.set()
 
 
 class FakeMetadata:

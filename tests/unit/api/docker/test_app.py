@@ -280,6 +280,18 @@ def test_events_come_from_the_journal_in_dockers_words_and_end_at_until(engine: 
     assert filtered.headers["content-type"] == "application/jsonl"
 
 
+def test_a_client_that_hangs_up_ends_its_idle_event_stream(engine: Engine, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with asyncio.timeout(30), engine.serve(tmp_path / "s") as path:
+            reader, writer = await asyncio.open_unix_connection(path)
+            writer.write(b"GET /events HTTP/1.1\r\nHost: d\r\n\r\n")
+            assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+            writer.close()
+            await engine.exchange.left.wait()
+
+    asyncio.run(main())
+
+
 def test_a_pull_tells_its_progress_in_lines(engine: Engine) -> None:
     engine.pulls.lines = [
         PullProgress(status="Pulling from library/busybox", id="latest"),
