@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import lru_cache
 
 from corten_shared.errors import AlreadyExists, InvalidArgument, NotFound
 from corten_shared.models.container import ContainerRecord
@@ -114,4 +115,10 @@ def _values(ns: str, container: ContainerRecord) -> tuple[Value, ...]:
 
 
 def _record(row: tuple[str]) -> ContainerRecord:
-    return ContainerRecord.model_validate_json(row[0])
+    return _parse(row[0])
+
+
+@lru_cache(maxsize=1024)
+def _parse(text: str) -> ContainerRecord:
+    """Parsing is what a listing costs. A record never changes (a change makes another text), so it can be shared."""
+    return ContainerRecord.model_validate_json(text)

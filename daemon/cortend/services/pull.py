@@ -125,7 +125,7 @@ class PullService:
         ):
             run = _Run(order, fetcher, lease, board)
             target = await fetcher.resolve()
-            board.say(f"Pulling from {order.reference.familiar_name}", order.reference.object)
+            board.say(f"Pulling from {order.reference.path}", order.reference.object)
             image = await self._fetch_documents(run, target)
             await self._fetch_layers(run, image)
             # To its end even when cancelled: the lease must not go before the record is there.

@@ -51,7 +51,7 @@ def test_the_progress_is_told_in_dockers_words(registry, overlay):
     push_to_registry(IMAGE, registry.host, "app", "1")
     lines = overlay.pull(f"{registry.host}/app:1")
     name = f"{registry.host}/app"
-    assert (lines[0].status, lines[0].id) == (f"Pulling from {name}", "1")
+    assert (lines[0].status, lines[0].id) == (f"Pulling from {name.partition('/')[2]}", "1")
     assert [line.status for line in lines[-2:]] == [
         f"Digest: {IMAGE.digest}",
         f"Status: Downloaded newer image for {name}:1",
