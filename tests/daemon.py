@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -15,13 +16,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from corten.transport import Transport
 
 BIN = Path(sys.executable).parent
 READY_WITHIN = 30.0
 _count = 0
+
+# What systemd does between fork and exec: the socket becomes descriptor 3, and the variables say for whom.
+_ACTIVATE = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 
 class Cortend:
@@ -42,7 +53,7 @@ class Cortend:
         self.table = f"corten_{self.tag}"
         self.process: subprocess.Popen[bytes] | None = None
         base.mkdir(parents=True, exist_ok=True)
-        self.config.write_text(self._config() + config)
+        self.config.write_text(f'{self._config()}[log]\nlevel = "debug"\n{config}')
 
     def _config(self) -> str:
         # A subnet of this daemon's own: several tests' daemons run side by side.
@@ -65,16 +76,27 @@ class Cortend:
         assert self.process is not None
         return self.process.pid
 
-    def start(self, *flags: str, env: Mapping[str, str] | None = None) -> None:
-        """Start it and return once it said READY=1."""
+    def start(
+        self,
+        *flags: str,
+        env: Mapping[str, str] | None = None,
+        listener: socket.socket | None = None,
+    ) -> None:
+        """Start it and return once it said READY=1; with a `listener` as systemd's socket activation does."""
         with contextlib.ExitStack() as stack:
             notify = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC))
             address = f"\0corten-test-{self.tag}-{time.monotonic_ns()}"
             notify.bind(address)
             notify.settimeout(READY_WITHIN)
             log = stack.enter_context(self.log.open("ab"))
+            argv = [str(BIN / "cortend"), "--config", str(self.config), "--log-format", "text", *flags]
+            pass_fds: list[int] = []
+            if listener is not None:
+                argv = [sys.executable, "-c", _ACTIVATE, str(listener.fileno()), *argv]
+                pass_fds.append(listener.fileno())
             self.process = subprocess.Popen(
-                [BIN / "cortend", "--config", self.config, "--log-format", "text", "--log-level", "debug", *flags],
+                argv,
+                pass_fds=pass_fds,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -87,8 +109,6 @@ class Cortend:
         assert self.process is not None
         pidfd = os.pidfd_open(self.process.pid)
         try:
-            import select
-
             poll = select.poll()
             poll.register(notify, select.POLLIN)
             poll.register(pidfd, select.POLLIN)
@@ -123,9 +143,42 @@ class Cortend:
         self.stop()
         self.start()
 
+    def api(self) -> Transport:
+        """A connection to the Engine API, for what no command line says."""
+        return Transport(self.host)
+
+    def wait(self, *names: str, timeout: float = 30) -> list[int]:
+        """The exit codes of containers, once they have ended."""
+        return [int(code) for code in self.corten("wait", *names, timeout=timeout).stdout.split()]
+
+    def await_event(self, name: str, action: str, *, since: int) -> dict[str, Any]:
+        """The first event of `action` on the container `name` that came after `since` (seconds)."""
+        filters = json.dumps({"container": {name: True}, "event": {action: True}})
+        with self.api() as api:
+            reply = api.request("GET", "/events", query={"since": str(since), "filters": filters})
+            found: dict[str, Any] = next(iter(reply.json_lines()))
+            return found
+
+    def remove_all(self) -> None:
+        """Remove every container, and every volume."""
+        if left := self.corten("ps", "-aq").stdout.split():
+            self.corten("rm", "-fv", *(name.decode() for name in left))
+        with self.api() as api:
+            for volume in api.request("GET", "/volumes").json()["Volumes"] or ():
+                api.request("DELETE", f"/volumes/{volume['Name']}", query={"force": True}).close()
+
+    def await_log(self, *wanted: str) -> None:
+        """Return once the daemon's log has all of these texts."""
+        eventually(lambda: all(text in self.log_text() for text in wanted), f"{wanted} in the log")
+
     def log_text(self) -> str:
         """The daemon's log so far."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def popen(self, *args: str, **given: Any) -> subprocess.Popen[bytes]:
+        """Start `corten` with pipes, for a test that talks to it."""
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen([str(BIN / "corten"), "-H", self.host, *args], **{**pipes, **given})
 
     def corten(
         self,
@@ -193,6 +246,15 @@ class Cortend:
         mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
         for mount in sorted((m for m in mounts if m.startswith(str(self.base))), reverse=True):
             subprocess.run(["umount", "-l", mount], capture_output=True)
+
+
+def eventually(holds: Callable[[], Any], what: str, within: float = 30.0) -> Any:
+    """What `holds` returns once it is true; for states of the machine that nothing announces."""
+    deadline = time.monotonic() + within
+    while not (found := holds()):
+        assert time.monotonic() < deadline, f"not within {within:g} s: {what}"
+        time.sleep(0.02)
+    return found
 
 
 def _remove_cgroups(name: str) -> None:
