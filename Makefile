@@ -78,8 +78,8 @@ install:
 	@$(PREFIX)/bin/python -m pip install --quiet --disable-pip-version-check .
 	@for command in cortend corten cortenctl; do ln -sfn $(PREFIX)/bin/$$command $(LINKS)/$$command; done
 	@install -D -m 644 systemd/cortend.service systemd/cortend.socket -t /etc/systemd/system
-	@install -D -m 644 systemd/corten.sysusers /usr/lib/sysusers.d/corten.conf
-	@install -D -m 644 systemd/corten.tmpfiles /usr/lib/tmpfiles.d/corten.conf
+	@install -D -m 644 systemd/sysusers.d/corten.conf /usr/lib/sysusers.d/corten.conf
+	@install -D -m 644 systemd/tmpfiles.d/corten.conf /usr/lib/tmpfiles.d/corten.conf
 	@! command -v systemd-sysusers >/dev/null || systemd-sysusers corten.conf
 	@if [ -d /run/systemd/system ]; then systemctl daemon-reload; echo "==> start it with: systemctl enable --now cortend.socket cortend.service"; \
 	  else echo "==> systemd does not run here; start it with: cortend"; fi
