@@ -64,6 +64,7 @@ COMMANDS: dict[str, Entry] = {
     "images": _IMAGE["ls"],
     "rmi": _IMAGE["rm"],
     **{name: _IMAGE[name] for name in ("history", "import", "load", "pull", "save", "tag")},
+    "completion": ("completion", "COMPLETION", "Print a shell's completion script (bash, zsh or fish)"),
     "inspect": ("inspect", "INSPECT", "Show all that is known of objects of any kind"),
     "info": _SYSTEM["info"],
     "version": ("system", "VERSION", "Show the versions of client and engine"),

@@ -4,14 +4,14 @@
 for commands that run something the first argument ends them too. The tables are data, so that
 help, completion and manual pages come from the same place as the parsing.
 
-Why not click or typer here: importing typer takes longer (50 ms) than docker takes for a whole
-`docker exec`; see docs/performance.md.
+This is the lean reader: what executes a command line. The same tables are a Typer application in
+`application.py`, which answers every other line. Two readers, because importing typer takes 66 ms
+and a whole `corten ps` 26 (docker's: 21; measured, see docs/performance.md).
 """
 
 from __future__ import annotations
 
 from corten.docker import values
-from corten.output import out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,14 +83,17 @@ class Flag:
         """`-m, --memory`, as errors name the flag."""
         return f"-{self.short}, --{self.name}" if self.short else f"--{self.name}"
 
-    def store(self, text: str, options: Options) -> None:
-        """Convert one value and keep it; raises UsageError."""
+    def read(self, text: str) -> Any:
+        """The value that `text` stands for; raises UsageError."""
         try:
-            value = self.convert(text) if self.convert else text
+            return self.convert(text) if self.convert else text
         except ValueError as exc:
             raise UsageError(f'invalid argument "{text}" for "{self.title()}" flag: {exc}') from None
+
+    def keep(self, value: Any, options: Options) -> None:
+        """Note that the flag was given with this value, already read."""
         if self.warns:
-            out(f"Flag --{self.name} has been deprecated, use --{self.to} instead")
+            options.notes[f"Flag --{self.name} has been deprecated, use --{self.to} instead"] = True
         if not self.many:
             options.values[self.to] = value
         elif self.to in options.changed:
@@ -101,9 +104,9 @@ class Flag:
 
 
 class Options:
-    """The flags' values by name, which of them were given, and the arguments."""
+    """The flags' values by name, which of them were given, the arguments, and what to tell first."""
 
-    __slots__ = ("args", "changed", "values")
+    __slots__ = ("args", "changed", "notes", "values")
 
     def __init__(self, flags: Sequence[Flag]) -> None:
         self.values: dict[str, Any] = {}
@@ -112,6 +115,7 @@ class Options:
                 self.values[flag.name] = [] if flag.many and flag.default is None else flag.default
         self.changed: set[str] = set()
         self.args: list[str] = []
+        self.notes: dict[str, bool] = {}  # in order, each once
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name]
@@ -123,33 +127,44 @@ class Options:
 
 def parse(flags: Sequence[Flag], argv: Sequence[str], *, interspersed: bool = True) -> Options:
     """Read `argv`; raises UsageError with docker's words, or HelpRequested."""
-    return _Parser(flags).parse(list(argv), interspersed)
+    options = Options(flags)
+    options.args = scan(flags, argv, lambda flag, text: flag.keep(flag.read(text), options), interspersed=interspersed)
+    return options
 
 
-class _Parser:
-    def __init__(self, flags: Sequence[Flag]) -> None:
+def scan(
+    flags: Sequence[Flag], argv: Sequence[str], take: Callable[[Flag, str], None], *, interspersed: bool = True
+) -> list[str]:
+    """Call `take` for every flag of `argv` and its text, in their order; the arguments.
+
+    Raises UsageError for what is no flag or lacks its value, and HelpRequested.
+    """
+    return _Scanner(flags, take).scan(list(argv), interspersed)
+
+
+class _Scanner:
+    def __init__(self, flags: Sequence[Flag], take: Callable[[Flag, str], None]) -> None:
         self._long = {flag.name: flag for flag in flags}
         self._short = {flag.short: flag for flag in flags if flag.short}
-        self._options = Options(flags)
+        self._take = take
         self._rest: list[str] = []
 
-    def parse(self, argv: list[str], interspersed: bool) -> Options:
+    def scan(self, argv: list[str], interspersed: bool) -> list[str]:
         self._rest = argv[::-1]
-        options = self._options
+        arguments = []
         while self._rest:
             word = self._rest.pop()
             if word == "--":
                 break
             if word[:1] != "-" or word == "-":
-                options.args.append(word)
+                arguments.append(word)
                 if not interspersed:
                     break
             elif word.startswith("--"):
                 self._parse_long(word)
             else:
                 self._parse_short(word[1:], word)
-        options.args += self._rest[::-1]
-        return options
+        return arguments + self._rest[::-1]
 
     def _parse_long(self, word: str) -> None:
         name, equals, value = word[2:].partition("=")
@@ -162,7 +177,7 @@ class _Parser:
             raise UsageError(f"unknown flag: --{name}{self._similar(name)}")
         if not equals:
             value = "true" if flag.kind == "bool" else self._next(f"flag needs an argument: --{name}")
-        flag.store(value, self._options)
+        self._take(flag, value)
 
     def _parse_short(self, letters: str, word: str) -> None:
         while letters:
@@ -173,13 +188,13 @@ class _Parser:
                     raise HelpRequested
                 raise UsageError(f"unknown shorthand flag: '{letter}' in {word}")
             if letters[:1] == "=":
-                flag.store(letters[1:], self._options)
+                self._take(flag, letters[1:])
                 return
             if flag.kind == "bool":
-                flag.store("true", self._options)
+                self._take(flag, "true")
                 continue
             value = letters or self._next(f"flag needs an argument: '{letter}' in {word}")
-            flag.store(value, self._options)
+            self._take(flag, value)
             return
 
     def _next(self, problem: str) -> str:

@@ -6,9 +6,9 @@ import sys
 from io import TextIOWrapper
 
 from corten.docker.command import Command
-from corten.docker.commands import ALIASES, COMMANDS, NOUNS
+from corten.docker.commands import ALIASES, COMMANDS, NOUNS, Entry
 from corten.docker.engine import EngineError
-from corten.docker.flags import Flag, HelpRequested, Options, UsageError, closest, parse
+from corten.docker.flags import Flag, HelpRequested, Options, UsageError, parse
 from corten.docker.session import Session
 from corten.output import err, escape, out, sentence
 from corten_shared.errors import CortenError
@@ -35,83 +35,65 @@ GLOBAL_FLAGS = [
 
 
 def run(argv: Sequence[str]) -> int:
-    """Do what `argv` (without the program's name) says; the exit code."""
+    """Do what `argv` (without the program's name) says; the exit code.
+
+    The one place that chooses between the two readers of a command line: a line that the lean one
+    (`flags.py`) can read is executed at once. Every other line asks for help or completion or is
+    mistaken, and is answered by the Typer application, whose import would double a command's time.
+    """
+    line = _read(argv)
+    if line is None:
+        from corten.docker import application
+
+        return application.run(argv)
+    return execute(*line)
+
+
+def _read(argv: Sequence[str]) -> tuple[str, Command, Options, Options] | None:
+    """What `execute` takes, or None when there is nothing to execute."""
     try:
-        options = parse(GLOBAL_FLAGS, argv, interspersed=False)
-    except HelpRequested:
-        return _top_help()
-    except UsageError as exc:
-        return _usage_error("corten", "corten [OPTIONS] COMMAND [ARG...]", exc, ENGINE_FAILED)
-    if options["version"]:
-        from corten.__main__ import version_line
-
-        out(version_line())
-        return 0
-    return _dispatch(options)
+        leading = parse(GLOBAL_FLAGS, argv, interspersed=False)
+        found = _find(leading.args)
+        if found is None or leading["version"]:
+            return None
+        path, entry, words = found
+        command = load(entry)
+        return path, command, leading, parse(command.flags, words, interspersed=not command.stops)
+    except (HelpRequested, UsageError):
+        return None
 
 
-def _dispatch(options: Options) -> int:
-    words = options.args
-    if not words:
-        return _top_help()
-    name, rest = words[0], words[1:]
-    if name == "help":
-        return _dispatch_help(options, rest)
-    if name in NOUNS:
-        return _dispatch_noun(options, name, rest)
-    entry = COMMANDS.get(name)
-    if entry is None:
-        return _unknown("corten", name, [*COMMANDS, *NOUNS])
-    return _invoke(options, f"corten {name}", entry, rest)
+def _find(words: list[str]) -> tuple[str, Entry, list[str]] | None:
+    """The command that `words` start with: its path, where it is, and the words after it."""
+    path, entries, aliases = "corten", COMMANDS, dict[str, str]()
+    if words and words[0] in NOUNS:
+        noun, *words = words
+        path, entries, aliases = f"corten {noun}", NOUNS[noun][1], ALIASES[noun]
+    name = aliases.get(words[0], words[0]) if words else ""
+    return (f"{path} {name}", entries[name], words[1:]) if name in entries else None
 
 
-def _dispatch_help(options: Options, rest: list[str]) -> int:
-    if not rest:
-        return _top_help()
-    options.args = [*rest, "--help"]
-    return _dispatch(options)
-
-
-def _dispatch_noun(options: Options, noun: str, words: list[str]) -> int:
-    from corten.docker import usage
-
-    if not words or words[0] in ("--help", "-h", "help"):
-        out(usage.noun_help(noun))
-        return 0
-    commands = NOUNS[noun][1]
-    name = ALIASES[noun].get(words[0], words[0])
-    if name not in commands:
-        if name.startswith("-"):
-            problem = UsageError(f"unknown flag: {name}")
-            return _usage_error(f"corten {noun}", f"corten {noun} COMMAND", problem, ENGINE_FAILED)
-        return _unknown(f"corten {noun}", name, list(commands))
-    return _invoke(options, f"corten {noun} {name}", commands[name], words[1:])
-
-
-def _invoke(options: Options, path: str, entry: tuple[str, str, str], words: list[str]) -> int:
-    command: Command = _load(*entry[:2])
-    session = Session(options)
-    session.path = path
-    try:
-        parsed = parse(command.flags, words, interspersed=not command.stops)
-        command.check_arguments(path, len(parsed.args))
-        return command.run(session, parsed)
-    except HelpRequested:
-        from corten.docker import usage
-
-        out(usage.command_help(path, command))
-        return 0
-    except UsageError as exc:
-        code = exc.code or (ENGINE_FAILED if exc.bare else command.failure)
-        return _usage_error(path, command.usage(path), exc, code)
-    except CortenError as exc:
-        return _failed(path, command, exc)
-
-
-def _load(module: str, name: str) -> Command:
+def load(entry: Entry) -> Command:
+    """The command of a table's entry, from its module."""
+    module, name, _ = entry
     command = getattr(__import__(f"corten.docker.{module}", fromlist=[name]), name)
     assert isinstance(command, Command)
     return command
+
+
+def execute(path: str, command: Command, leading: Options, options: Options) -> int:
+    """Run `command`, called as `path`, with the global and its own options; the exit code."""
+    session = Session(leading)
+    session.path = path
+    for note in options.notes:
+        out(note)
+    try:
+        command.check_arguments(path, len(options.args))
+        return command.run(session, options)
+    except UsageError as exc:
+        return usage_error(path, command.usage(path), exc, command.failure)
+    except CortenError as exc:
+        return _failed(path, command, exc)
 
 
 def _failed(path: str, command: Command, exc: CortenError) -> int:
@@ -137,26 +119,12 @@ def exit_code(reason: str) -> int:
     return ENGINE_FAILED
 
 
-def _usage_error(path: str, usage: str, exc: UsageError, code: int) -> int:
+def usage_error(path: str, usage: str, exc: UsageError, failure: int = ENGINE_FAILED) -> int:
+    """Tell what is wrong with the command line; the exit code. `failure` is the command's own."""
     message = escape(exc.message)
     err(f"{message if exc.bare else f'corten: {message}'}\n\nUsage:  {usage}\n")
     err(f"Run '{path} --help' for more information")
-    return code
-
-
-def _unknown(path: str, name: str, known: list[str]) -> int:
-    best = closest(name, known)
-    hint = f"\n\nDid you mean this?\n        {best}" if best else ""
-    usage = f"Usage:  {path}\n\n" if path != "corten" else ""
-    err(f"corten: unknown command: {path} {escape(name)}{hint}\n\n{usage}Run '{path} --help' for more information")
-    return 1
-
-
-def _top_help() -> int:
-    from corten.docker import usage
-
-    out(usage.top_help(GLOBAL_FLAGS))
-    return 0
+    return exc.code or (ENGINE_FAILED if exc.bare else failure)
 
 
 def main() -> int:
