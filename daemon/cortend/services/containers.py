@@ -391,23 +391,25 @@ class ContainerService(ContainerObserver):
 
         await self._workers.run(delete)
         self._supervisor.forget(key)
+        if volumes:
+            await self.release(key, record)
         self._supervisor.waiters.removed(key, result)
-        self._supervisor.background.spawn(self._dispose(key, record, volumes), f"dispose {key.ns}/{key.id[:12]}")
+        self._supervisor.background.spawn(self.dispose(key, record), f"dispose {key.ns}/{key.id[:12]}")
+
+    async def release(self, key: TaskKey, record: ContainerRecord) -> None:
+        """Remove the anonymous volumes of a container whose rows are gone: before the answer, as docker does."""
+        if any(mount.type == "volume" for mount in record.spec.mounts):
+            await self._workers.run_slow(self._volumes.remove_anonymous, key.ns, record.spec.mounts)
 
     async def dispose(self, key: TaskKey, record: ContainerRecord) -> None:
-        """Free what a `--rm` container held; its rows are gone (called by the supervisor)."""
-        await self._dispose(key, record, volumes=True)
-
-    async def _dispose(self, key: TaskKey, record: ContainerRecord, volumes: bool) -> None:
-        await self._workers.run_slow(self._free, key, record, volumes)
+        """Free the snapshot and files of a container whose rows are gone: after the answer."""
+        await self._workers.run_slow(self._free, key, record)
         self._request_gc()
 
-    def _free(self, key: TaskKey, record: ContainerRecord, volumes: bool) -> None:
+    def _free(self, key: TaskKey, record: ContainerRecord) -> None:
         with contextlib.suppress(NotFound):
             self._snapshotters[record.snapshotter].remove(key.ns, record.snapshot_key)
         self._drop_files(key)
-        if volumes:
-            self._volumes.remove_anonymous(key.ns, record.spec.mounts)
 
     async def prune(
         self, ns: str, accept: Callable[[ContainerView], bool] | None = None

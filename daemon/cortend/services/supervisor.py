@@ -36,8 +36,12 @@ _HEALTHY_NS = 10_000_000_000
 class Reaper(Protocol):
     """What removes a container whose rows are gone (services.containers)."""
 
+    async def release(self, key: TaskKey, record: ContainerRecord) -> None:
+        """Remove the anonymous volumes of a container that has no rows any more."""
+        ...
+
     async def dispose(self, key: TaskKey, record: ContainerRecord) -> None:
-        """Free the snapshot, files and volumes of a container that has no rows any more."""
+        """Free the snapshot and files of a container that has no rows any more."""
         ...
 
 
@@ -149,6 +153,8 @@ class Supervisor:
             return
         result = WaitResult(ended.code, task.error)
         if removed:
+            if self.reaper is not None:
+                await self.reaper.release(key, record)
             self.waiters.removed(key, result)
         else:
             self.waiters.exited(key, result)
