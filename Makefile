@@ -16,7 +16,7 @@ SOCKET := /run/corten/corten.sock
 LOG := /var/log/cortend.log
 
 RUN_PACKAGES := crun runc conmon iproute2 nftables busybox-static catatonit
-TEST_PACKAGES := $(RUN_PACKAGES) docker-registry systemd
+TEST_PACKAGES := $(RUN_PACKAGES) docker-registry openssl systemd
 BENCH_PACKAGES := $(TEST_PACKAGES) docker.io containerd podman mmdebstrap
 
 .PHONY: run test bench lint clean install uninstall stop venv test-venv commands run-packages test-packages
@@ -52,14 +52,17 @@ $(VENV)/bin/python:
 	@echo "==> making a virtual environment in $(VENV)"
 	@python3 -m venv $(VENV)
 
-$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.installed: pyproject.toml docs/first-run/launchers.sh | $(VENV)/bin/python
 	@echo "==> installing corten and its Python packages into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@$(BIN)/python -m compileall -q client shared daemon
+	@docs/first-run/launchers.sh "$(BIN)"
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	@echo "==> installing what the tests need into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@docs/first-run/launchers.sh "$(BIN)"
 	@touch $@
 
 commands: venv
@@ -76,6 +79,7 @@ install:
 	@echo "==> installing corten into $(PREFIX)"
 	@python3 -m venv $(PREFIX)
 	@$(PREFIX)/bin/python -m pip install --quiet --disable-pip-version-check .
+	@docs/first-run/launchers.sh $(PREFIX)/bin
 	@for command in cortend corten cortenctl; do ln -sfn $(PREFIX)/bin/$$command $(LINKS)/$$command; done
 	@install -D -m 644 systemd/cortend.service systemd/cortend.socket -t /etc/systemd/system
 	@install -D -m 644 systemd/sysusers.d/corten.conf /usr/lib/sysusers.d/corten.conf

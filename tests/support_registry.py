@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -31,7 +32,7 @@ storage:
   filesystem: {{rootdirectory: {root}}}
   delete: {{enabled: true}}
   maintenance: {{uploadpurging: {{enabled: false}}}}
-http: {{addr: "127.0.0.1:{port}"}}
+http: {{addr: "127.0.0.1:{port}"{tls}}}
 {auth}
 """
 
@@ -45,18 +46,22 @@ class Registry:
 
 
 @contextmanager
-def run_registry(folder: Path, auth: str = "") -> Iterator[Registry]:
-    """Debian's docker-registry on a free loopback port, up when this returns; `auth` is YAML for its config."""
+def run_registry(folder: Path, auth: str = "", *, tls: Path | None = None) -> Iterator[Registry]:
+    """Debian's docker-registry on a free loopback port, up when this returns.
+
+    `auth` is YAML for its config; `tls` a directory with cert.pem and key.pem: it speaks HTTPS then.
+    """
     program = shutil.which("docker-registry")
     if program is None:
         pytest.skip("docker-registry is not installed")
     port = free_port()
     config = folder / "registry.yml"
-    config.write_text(_CONFIG.format(root=folder / "registry", port=port, auth=auth))
+    pair = f', tls: {{certificate: {tls}/cert.pem, key: {tls}/key.pem}}' if tls else ""
+    config.write_text(_CONFIG.format(root=folder / "registry", port=port, auth=auth, tls=pair))
     with (folder / "registry.log").open("wb") as log:
         process = subprocess.Popen([program, "serve", str(config)], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
     try:
-        _await_answer(f"http://127.0.0.1:{port}/v2/", process, folder / "registry.log")
+        _await_answer(f"{'https' if tls else 'http'}://127.0.0.1:{port}/v2/", process, folder / "registry.log")
         yield Registry(f"127.0.0.1:{port}", folder / "registry")
     finally:
         process.terminate()
@@ -78,7 +83,10 @@ def free_port() -> int:
 
 
 def _await_answer(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    trusting = ssl._create_unverified_context()  # only asks whether it is up
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trusting)
+    )
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         if process.poll() is not None:
