@@ -263,7 +263,7 @@ def _remove_cgroups(name: str) -> None:
         if group.is_dir():
             for directory, _, _ in os.walk(group, topdown=False):
                 with contextlib.suppress(OSError):
-                    os.rmdir(directory)
+                    Path(directory).rmdir()
 
 
 @contextlib.contextmanager

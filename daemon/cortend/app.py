@@ -44,9 +44,9 @@ from cortend.runtime.tasks import DEFAULT_RUNTIMES, Tasks
 from cortend.services.all import Services
 from cortend.services.collect import CollectService
 from cortend.services.containers import ContainerService
-from cortend.services.image_documents import DocumentStore
 from cortend.services.download import Downloader
 from cortend.services.exec import ExecService
+from cortend.services.image_documents import DocumentStore
 from cortend.services.images import ImageService
 from cortend.services.launch import Launcher
 from cortend.services.oci_spec import SpecBuilder

@@ -5,7 +5,8 @@ architectures and kernels an entry holds. The default profile is the data file b
 is refused (EPERM) but what is listed.
 
 Unlike docker's it does not know x32, whose calls are then killed: nobody ships programs for it, Debian's kernel
-switches it off, and compiling the filter for a third architecture costs every start and exec 5 to 20 ms (two noisy cores).
+switches it off, and compiling the filter for a third architecture costs every start and exec 5 to 20 ms (two
+noisy cores).
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ from typing import Protocol
 
 from corten_shared.models.snapshot import Kind, Mount, SnapshotInfo, Usage
 
-
 OVERLAY_MARKS = "x-corten.whiteouts=overlay"
 """Mount option (a remark: mounting ignores `x-…`) that a layer unpacked here keeps its
 whiteouts, as overlayfs's own marks,

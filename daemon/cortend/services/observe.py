@@ -21,7 +21,6 @@ from cortend.services.settings import ContainerSettings
 from cortend.services.supervisor import Supervisor
 from cortend.services.views import ContainerView, view_of, views_of
 
-
 Views = list[ContainerView]
 Processes = list[Process]
 
