@@ -10,7 +10,6 @@ one transaction never sees it unkept. Files go last: a crash leaves files withou
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -24,7 +23,6 @@ from cortend.metadata.graph import Graph
 from cortend.metadata.snapshots import DatabaseSnapshotter
 from cortend.metadata.transaction import StoreTransaction
 
-log = logging.getLogger(__name__)
 
 INGEST_AGE = 24 * 3600 * 1_000_000_000
 """How long (ns) an ingest that no lease holds can still be resumed after its last write."""
@@ -54,9 +52,7 @@ class StoreCollector:
             snapshots = sum(snapshotter.cleanup() for snapshotter in self._snapshotters)
             blobs, size = self._content.free_unseen()
             ingests = self._drop_ingests(graph)
-        collected = Collected(blobs, snapshots, leases, ingests, size)
-        log.info("garbage collected", extra={"fields": collected._asdict()})
-        return collected
+        return Collected(blobs, snapshots, leases, ingests, size)
 
     def _collect_rows(self) -> tuple[Graph, int]:
         seen = self._database.generation  # before the view begins: what is committed later makes us look again

@@ -403,13 +403,18 @@ class ContainerService(ContainerObserver):
 
     async def dispose(self, key: TaskKey, record: ContainerRecord) -> None:
         """Free the snapshot and files of a container whose rows are gone: after the answer."""
-        await self._workers.run_slow(self._free, key, record)
-        self._request_gc()
+        if await self._workers.run_slow(self._free, key, record):
+            self._request_gc()
 
-    def _free(self, key: TaskKey, record: ContainerRecord) -> None:
+    def _free(self, key: TaskKey, record: ContainerRecord) -> bool:
+        """Whether anything became garbage beyond what is freed here: the container was the last to keep its image."""
         with contextlib.suppress(NotFound):
             self._snapshotters[record.snapshotter].remove(key.ns, record.snapshot_key)
         self._drop_files(key)
+        with contextlib.suppress(NotFound), self._metadata.view() as tx:
+            tx.images.get(key.ns, record.image_name)
+            return False
+        return True
 
     async def prune(
         self, ns: str, accept: Callable[[ContainerView], bool] | None = None
