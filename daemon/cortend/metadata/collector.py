@@ -23,7 +23,6 @@ from cortend.metadata.graph import Graph
 from cortend.metadata.snapshots import DatabaseSnapshotter
 from cortend.metadata.transaction import StoreTransaction
 
-
 INGEST_AGE = 24 * 3600 * 1_000_000_000
 """How long (ns) an ingest that no lease holds can still be resumed after its last write."""
 
