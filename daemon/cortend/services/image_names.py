@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from corten_shared.errors import InvalidArgument, NotFound
+from corten_shared.errors import CortenError, InvalidArgument, NotFound
 from corten_shared.models.image import ImageRecord
 from corten_shared.reference import Reference, parse_name
 from cortend.core.metadata import Transaction
@@ -81,13 +81,13 @@ def id_prefix(text: str) -> str | None:
     return match[1] if match else None
 
 
-def no_such_image(text: str) -> NotFound:
-    """In docker's words, with the tag that was meant."""
+def no_such_image(text: str) -> CortenError:
+    """Why `text` names no image, in docker's words: there is none of the name and tag meant, or it is no name."""
     shown = text
-    try:
-        reference = parse_name(text)
-        if not id_prefix(text):
-            shown = (reference if reference.tag or reference.digest else reference._replace(tag="latest")).familiar
-    except InvalidArgument:
-        pass
+    if not id_prefix(text):
+        try:
+            reference = parse_name(text)
+        except InvalidArgument as error:
+            return error
+        shown = (reference if reference.tag or reference.digest else reference._replace(tag="latest")).familiar
     return NotFound(f"No such image: {shown}", subject=shown, hint=f"pull it: corten pull {shown}")
