@@ -8,7 +8,7 @@ from typing import Any
 
 from corten_shared import digest as digests
 from corten_shared import times
-from corten_shared.errors import InvalidArgument
+from corten_shared.errors import DataLoss, InvalidArgument
 from corten_shared.models.image import ImageRecord
 from corten_shared.models.oci import (
     OCI_CONFIG,
@@ -70,7 +70,10 @@ class ImageImporter:
             digest, size = await self._take_in(ns, chunks, lease)
             compression = await self._workers.run(self._compression, ns, digest)
             layer = Descriptor(mediaType=_LAYER_TYPES[compression], digest=digest, size=size)
-            applied = await self._unpacker.unpack_alone(ns, self._snapshotter, layer, compression, lease)
+            try:
+                applied = await self._unpacker.unpack_alone(ns, self._snapshotter, layer, compression, lease)
+            except DataLoss as error:  # there is no registry to fetch it from again
+                raise InvalidArgument(f"the archive to import is damaged: {error.message}") from error
             document = _config(config, made_for, applied.diff_id, message)
             storing = self._workers.run(self._store, ns, full, layer, document, applied.diff_id, lease)
             return await finished(storing)

@@ -78,6 +78,13 @@ def test_what_is_no_tar_is_refused_and_nothing_kept(stack, data, reason):
     assert stack.content.statuses(NS) == []
 
 
+@pytest.mark.parametrize("data", [b"junk " * 400, gzip.compress(TAR)[:-20], TAR[:-9000]])
+def test_an_import_of_something_else_is_the_senders_fault(stack, data):
+    with pytest.raises(InvalidArgument):
+        _import(stack, data=data)
+    assert stack.call("list") == []
+
+
 def test_an_import_that_breaks_off_leaves_nothing(stack):
     async def broken():
         yield TAR[:100_000]
