@@ -31,9 +31,8 @@ test: test-packages test-venv
 lint: test-venv
 	@$(BIN)/python -m pytest -q tests/lint
 
-bench: test-venv commands
+bench: test-venv
 	@docs/first-run/packages.sh $(BENCH_PACKAGES)
-	@docs/first-run/start.sh "$(SOCKET)" "$(LOG)"
 	@$(BIN)/python tests/bench/bench.py $(BENCH_ARGS)
 
 run-packages:

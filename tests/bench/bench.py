@@ -9,12 +9,14 @@ Engines take turns (A B C A B C ...), so that a ratio holds when the machine dri
 networks and processes of its own (see sandbox.py).
 """
 
+# ruff: noqa: E402 (the tests' own modules are found once the path is set)
 from __future__ import annotations
 
 import argparse
 import json
 import os
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,7 +32,13 @@ from metrics import METRICS, Kind, Scene, python_pass
 from processes import BenchError, run
 
 WAITED_OUT = 5.0
+"""Seconds from which a quick metric has met a time limit (podman's ten seconds for SIGTERM)."""
+
+SETTLE = 0.3
+"""Seconds between samples: engines tidy up after they have answered, and the next one is not to pay for it."""
+
 SLOW_RUNS = 3
+"""Samples of slow metrics, at most."""
 
 
 def main() -> int:
@@ -127,6 +135,7 @@ def sample(metric: str, kind: Kind, engines: Sequence[Engine], scene: Scene, run
         for name in list(rows):
             if any(taken > WAITED_OUT for taken in rows[name]) and not kind.slow and not kind.memory:
                 continue
+            time.sleep(SETTLE)
             try:
                 taken = kind.measure(by_name[name], scene) if name in by_name else python_pass()
             except BenchError as error:

@@ -30,7 +30,8 @@ def run(argv: Sequence[str], *, check: bool = True, timeout: float = LONGEST) ->
 def timed(argv: Sequence[str]) -> float:
     """Seconds from before the fork to the exit of one command that must succeed; its output goes to /dev/null."""
     start = time.perf_counter()
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=LONGEST)
+    null = subprocess.DEVNULL
+    done = subprocess.run(argv, stdin=null, stdout=null, stderr=subprocess.PIPE, timeout=LONGEST)
     seconds = time.perf_counter() - start
     if done.returncode != 0:
         raise BenchError(_failure(argv, done.returncode, done.stderr.decode(errors="replace")))

@@ -122,5 +122,5 @@ def machine(engines: Sequence[Engine], folder: Path) -> dict[str, str]:
         "cgroups": cgroups,
         "python": platform.python_version(),
         **{engine.name: run(engine.version()).splitlines()[0] for engine in engines},
-        "runtimes": ", ".join(run([name, "--version"], check=False).splitlines()[0] for name in ("runc", "crun", "conmon")),
+        "runtimes": ", ".join(run([name, "--version"]).splitlines()[0] for name in ("runc", "crun", "conmon")),
     }

@@ -1,10 +1,10 @@
 """A world of the benchmark's own: network, mount and process namespaces.
 
-All engines run inside it, beside each other and beside nothing else: their bridges and firewall rules are in a network
-namespace with a loopback alone, their mounts in a mount namespace with an empty /run, and the kernel ends every process of
-theirs with the first one of the process namespace. So whatever ends the benchmark, Ctrl-C and kill -9 included, the
-machine's own engines, bridges and rules have not been touched and nothing is left but a directory, and control groups,
-which `leave` removes.
+All engines run inside it, beside each other and beside nothing else: their bridges and firewall rules are in a
+network namespace with a loopback alone, their mounts in a mount namespace with an empty /run, and the kernel ends
+every process of theirs with the first one of the process namespace. So whatever ends the benchmark, the machine's own
+engines, bridges and rules have not been touched. A directory and control groups are left; `leave` removes them, and
+the next run those of one that was killed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,8 @@ from pathlib import Path
 
 INSIDE = "CORTEN_BENCH_BASE"
 PREFIX = "corten-bench-"
+KEPT = "kept"
+PLACE = Path("/var/tmp")
 HIDDEN = ("/run", "/dev/shm", "/var/lib/cni", "/var/lib/containers", "/var/lib/docker", "/var/lib/containerd")
 
 
@@ -34,18 +37,23 @@ def enter(script: Path, arguments: list[str], *, keep: bool) -> int:
     `keep` leaves the directory, with every engine's log, and says where.
     """
     # /var/tmp and not /tmp: on many machines /tmp is in memory, and an engine's disk is not.
-    base = Path(tempfile.mkdtemp(prefix=PREFIX, dir="/var/tmp"))
+    base = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=PLACE))
+    sweep()
     child = subprocess.Popen(
         [
+            "setpriv", "--pdeathsig", "KILL", "--",  # whatever ends this process ends them all
             "unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
             # a first process that reaps: shims and conmons are orphans by design
             "catatonit", "--", sys.executable, str(script), *arguments,
         ],
         env=_environment(base),
     )  # fmt: skip
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         return _wait(child)
     finally:
+        child.kill()
+        child.wait()
         leave(base, keep=keep)
 
 
@@ -63,7 +71,8 @@ def _environment(base: Path) -> dict[str, str]:
     home = base / "home"
     home.mkdir()
     (home / "config.json").write_text("{}")  # podman wants it where DOCKER_CONFIG says
-    kept = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy") and not k.startswith(("DOCKER_", "XDG_"))}
+    theirs = ("DOCKER_", "XDG_", "CONTAINER", "CORTEN")
+    kept = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy") and not k.startswith(theirs)}
     return {**kept, INSIDE: str(base), "HOME": str(home), "DOCKER_CONFIG": str(home), "DOCKER_BUILDKIT": "0"}
 
 
@@ -89,6 +98,14 @@ def cgroup(base: Path) -> str:
     return "/" + base.name
 
 
+def sweep() -> None:
+    """Remove what benchmarks left that were killed: their names hold their process ids. What `--keep` kept stays."""
+    for old in PLACE.glob(f"{PREFIX}[0-9]*"):
+        pid = old.name.removeprefix(PREFIX).partition("-")[0]
+        if not Path(f"/proc/{pid}").exists() and not (old / KEPT).exists():
+            leave(old, keep=False)
+
+
 def leave(base: Path, *, keep: bool) -> None:
     """Remove what a sandbox that has ended left: control groups and its directory."""
     top = Path("/sys/fs/cgroup")
@@ -97,6 +114,7 @@ def leave(base: Path, *, keep: bool) -> None:
             with contextlib.suppress(OSError):
                 Path(folder).rmdir()
     if keep:
+        (base / KEPT).touch()
         print(f"kept {base}", file=sys.stderr)
     else:
         shutil.rmtree(base, ignore_errors=True)

@@ -36,20 +36,22 @@ CACHE = Path("/var/tmp/corten-bench-cache")
 BASE = CACHE / "base.tar"
 IMAGE_SCRIPT = Path(__file__).resolve().parents[2] / "docs/first-run/image.sh"
 PACKAGES_BYTES = 400_000_000
+LARGEST = 4_000_000
+"""Of a file in the layer of packages, in bytes: compilers alone would fill it, with few files."""
+
 SMALL_FILES = 20_000
 NOISE_BYTES = 64_000_000
 
 
 def fetch_base() -> None:
-    """The Debian base layer's tar, where there is a network: mmdebstrap's, or else one from the machine's own programs."""
+    """The Debian base layer's tar: mmdebstrap's, or where its mirror is out of reach the machine's own programs."""
     if BASE.exists() or _has("big", "1"):
         return
     CACHE.mkdir(parents=True, exist_ok=True)
     print("==> making the benchmark's Debian base (once)", file=sys.stderr)
     part = BASE.with_suffix(".part.tar")
-    done = subprocess.run(
-        ["mmdebstrap", "--quiet", "--variant=minbase", "bookworm", str(part)], stdin=subprocess.DEVNULL, capture_output=True
-    )
+    argv = ["mmdebstrap", "--quiet", "--variant=minbase", "bookworm", str(part)]
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True)
     if done.returncode != 0:
         with tarfile.open(part, "w") as tar:
             _add_tree(tar, ("/bin", "/etc/apt", "/etc/dpkg", "/usr/bin", "/lib"), 110_000_000)
@@ -57,7 +59,8 @@ def fetch_base() -> None:
 
 
 def _has(repository: str, tag: str) -> bool:
-    return (CACHE / f"registry/docker/registry/v2/repositories/{repository}/_manifests/tags/{tag}/current/link").exists()
+    tags = CACHE / "registry/docker/registry/v2/repositories" / repository / "_manifests/tags"
+    return (tags / tag / "current/link").exists()
 
 
 @contextlib.contextmanager
@@ -154,7 +157,7 @@ def _add_tree(tar: tarfile.TarFile, tops: tuple[str, ...], limit: int) -> None:
             names.sort()
             for name in sorted(files):
                 path = Path(folder, name)
-                if path.is_symlink() or path.is_file():
+                if path.is_symlink() or (path.is_file() and path.stat().st_size <= LARGEST):
                     _add(tar, path)
                 if tar.offset >= limit:
                     return
