@@ -156,7 +156,7 @@ class ContainerService(ContainerObserver):
                 await self._supervisor.start(key, view.record)
             except CortenError:
                 if view.record.spec.auto_remove:
-                    await self._remove_locked(key, view.record, WaitResult(127))
+                    await self._remove_locked(key, view.record, WaitResult(127), volumes=True)
                 raise
 
     async def stop(self, ns: str, ref: str, *, timeout: int | None = None, signal: str | None = None) -> None:
