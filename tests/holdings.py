@@ -2,7 +2,7 @@
 
     before = Holdings.of(cortend)
     …
-    Holdings.settle(cortend, before)     waits until it is the same again: tear-down goes on behind the answer
+    Holdings.settle(cortend, before)     waits until there is no more than that: tear-down goes on behind the answer
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from daemon import Cortend
+from daemon import Cortend, eventually
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,20 @@ class Holdings:
         )
 
     @classmethod
+    def when_idle(cls, daemon: Cortend) -> Holdings:
+        """What it holds once everything of the containers that were is gone; there must be none now."""
+        per_container = [name for name in cls.__dataclass_fields__ if name not in ("snapshots", "descriptors")]
+
+        def idle() -> Holdings | None:
+            found = cls.of(daemon)
+            return None if any(getattr(found, name) for name in per_container) else found
+
+        found: Holdings = eventually(idle, "the daemon holds nothing of containers that are gone")
+        return found
+
+    @classmethod
     def settle(cls, daemon: Cortend, before: Holdings, within: float = 30.0) -> None:
-        """Wait until the daemon holds what it held `before`; fails with the difference."""
+        """Wait until the daemon holds no more than it held `before`; fails with the difference."""
         deadline = time.monotonic() + within
         while difference := _difference(before, cls.of(daemon)):
             assert time.monotonic() < deadline, f"left behind: {difference}\n{daemon.log_text()[-3000:]}"
@@ -73,14 +85,12 @@ def _difference(before: Holdings, after: Holdings) -> dict[str, object]:
     found: dict[str, object] = {}
     for name, was in asdict(before).items():
         now = getattr(after, name)
-        if now == was:
-            continue
         if name == "descriptors":
             # Idle connections to the database come and go, by a few; a leak grows with what was done.
             if now > was + 4:
                 found[name] = f"{was} -> {now}"
-        else:
-            found[name] = {"new": sorted(now - was), "gone": sorted(was - now)}
+        elif now - was:
+            found[name] = sorted(now - was)
     return found
 
 
