@@ -93,151 +93,224 @@ async def open_application(config: Config, status: Callable[[str], None]) -> Asy
     async with contextlib.AsyncExitStack() as stack:
         workers = ThreadWorkers()
         stack.callback(workers.close)
-        status("opening the database")
-        exchange = Exchange()
-        limits = JournalLimits(events=config.events.max_entries, age=int(config.events.max_age * 1_000_000_000))
-        database = Database(config.root / "meta.db", exchange, journal=limits)
-        stack.callback(database.close)
-        content = NamespacedContent(database, LocalBlobStore(config.root / "content"))
-        snapshotters = open_snapshotters(config, database)
-        network = open_network(config)
-        stack.callback(network.close)
-
+        status("opening the stores")
+        stores = open_stores(config, stack)
         status("probing the OCI runtimes")
-        tasks = open_tasks(config, workers)
-        stack.callback(tasks.close)
-        await tasks.probe()
-
-        collector = StoreCollector(database, content, list(snapshotters.values()))
+        host = await open_host(config, workers, stack)
         collect = CollectService(
-            collector=collector, workers=workers, delay=config.gc.delay, interval=config.gc.interval
-        )
-        registries = RegistryClient(registry_settings(config), user_agent=f"corten/{__version__}")
-        documents = DocumentStore(content, platforms.of_machine(platform.machine()))
-        downloader = Downloader(
-            content=content,
+            collector=StoreCollector(stores.database, stores.content, list(stores.snapshotters.values())),
             workers=workers,
-            concurrent=config.pull.max_concurrent_downloads,
-            attempts=config.pull.max_download_attempts,
+            delay=config.gc.delay,
+            interval=config.gc.interval,
         )
-        applier = ChildApplier(
-            Limits(data=config.pull.limits.layer_size, entries=config.pull.limits.layer_entries)
-        )
-        unpacker = Unpacker(
-            content=content, snapshotters=snapshotters, applier=applier, metadata=database, workers=workers
-        )
-        pulls = PullService(
-            registries=registries,
-            documents=documents,
-            downloader=downloader,
-            unpacker=unpacker,
-            metadata=database,
-            workers=workers,
-            snapshotter=config.snapshots.driver,
-        )
-        images = ImageService(
-            content=content,
-            documents=documents,
-            unpacker=unpacker,
-            metadata=database,
-            workers=workers,
-            snapshotter=config.snapshots.driver,
-            request_gc=collect.request,
-        )
-        volumes = VolumeService(
-            store=LocalVolumes(config.root / "volumes"), metadata=database, workers=workers
-        )
-        specs = SpecBuilder(
-            host=LinuxHost(), metadata=database, runtime=tasks, volumes=volumes, init_path=find_init(config)
-        )
-        settings = ContainerSettings(
-            data=config.root / "containers",
-            snapshotter=config.snapshots.driver,
-            stop_timeout=config.containers.stop_timeout,
-            dns=config.network.dns,
-        )
-        launcher = Launcher(
-            settings=settings,
-            metadata=database,
-            snapshotters=snapshotters,
-            network=network,
-            runtime=tasks,
-            workers=workers,
-            specs=specs,
-        )
-        boot = boot_id()
-        supervisor = Supervisor(
-            metadata=database, runtime=tasks, launcher=launcher, workers=workers, boot_id=boot
-        )
-        stack.push_async_callback(supervisor.close)
-        containers = ContainerService(
-            settings=settings,
-            metadata=database,
-            snapshotters=snapshotters,
-            images=images,
-            volumes=volumes,
-            runtime=tasks,
-            supervisor=supervisor,
-            specs=specs,
-            workers=workers,
-            request_gc=collect.request,
-        )
-        execs = ExecService(
-            containers=containers,
-            metadata=database,
-            runtime=tasks,
-            specs=specs,
-            workers=workers,
-            background=supervisor.background,
-        )
-        system = SystemService(
-            version=__version__,
-            root=config.root,
-            snapshotter=config.snapshots.driver,
-            insecure_registries=registries.insecure,
-            metadata=database,
-            runtime=tasks,
-            facts=read_facts,
-            containers=containers,
-            workers=workers,
-            engine_id=await workers.run(engine_id, config.root),
-        )
-        recovery = Recovery(
-            settings=settings,
-            metadata=database,
-            snapshotters=snapshotters,
-            network=network,
-            runtime=tasks,
-            launcher=launcher,
-            supervisor=supervisor,
-            containers=containers,
-            workers=workers,
-            boot_id=boot,
-        )
+        imaging = build_imaging(config, stores, workers, collect)
+        running = build_running(config, stores, host, imaging, workers, collect)
+        stack.push_async_callback(running.supervisor.close)
+        system = await build_system(config, stores, host, imaging, running, workers)
         status("recovering")
-        await recovery.run()
-
+        await running.recovery.run()
         services = Services(
-            containers=containers,
-            execs=execs,
-            images=images,
-            pulls=pulls,
-            volumes=volumes,
+            containers=running.containers,
+            execs=running.execs,
+            images=imaging.images,
+            pulls=imaging.pulls,
+            volumes=running.volumes,
             system=system,
             collect=collect,
-            content=content,
-            snapshotters=snapshotters,
-            metadata=database,
-            exchange=exchange,
-            network=network,
-            runtime=tasks,
+            content=stores.content,
+            snapshotters=stores.snapshotters,
+            metadata=stores.database,
+            exchange=stores.exchange,
+            network=host.network,
+            runtime=host.tasks,
             workers=workers,
         )
         collecting = asyncio.create_task(collect.run(), name="collector")
         stack.push_async_callback(_end, collecting)
         collect.request()
-        supervisor.background.spawn(recovery.start_by_policy(), "restart policies")
-        yield Application(build_api(services), registries, containers, collect, downloader)
+        running.supervisor.background.spawn(running.recovery.start_by_policy(), "restart policies")
+        yield Application(
+            build_api(services), imaging.registries, running.containers, collect, imaging.downloader
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """What is kept on disk."""
+
+    exchange: Exchange
+    database: Database
+    content: NamespacedContent
+    snapshotters: dict[str, DatabaseSnapshotter]
+
+
+def open_stores(config: Config, stack: contextlib.AsyncExitStack) -> Stores:
+    """Database, content and snapshots."""
+    exchange = Exchange()
+    limits = JournalLimits(events=config.events.max_entries, age=int(config.events.max_age * 1_000_000_000))
+    database = Database(config.root / "meta.db", exchange, journal=limits)
+    stack.callback(database.close)
+    content = NamespacedContent(database, LocalBlobStore(config.root / "content"))
+    return Stores(exchange, database, content, open_snapshotters(config, database))
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What stands for the kernel and its programs."""
+
+    network: BridgeNetwork
+    tasks: Tasks
+    boot_id: str
+
+
+async def open_host(config: Config, workers: ThreadWorkers, stack: contextlib.AsyncExitStack) -> Host:
+    """The network driver and the runtimes, which are probed."""
+    network = open_network(config)
+    stack.callback(network.close)
+    tasks = open_tasks(config, workers)
+    stack.callback(tasks.close)
+    await tasks.probe()
+    return Host(network, tasks, boot_id())
+
+
+@dataclass(frozen=True, slots=True)
+class Imaging:
+    """Services that get, unpack and keep images."""
+
+    registries: RegistryClient
+    downloader: Downloader
+    pulls: PullService
+    images: ImageService
+
+
+def build_imaging(config: Config, stores: Stores, workers: ThreadWorkers, collect: CollectService) -> Imaging:
+    """From the registry client to the image service."""
+    registries = RegistryClient(registry_settings(config), user_agent=f"corten/{__version__}")
+    documents = DocumentStore(stores.content, platforms.of_machine(platform.machine()))
+    downloader = Downloader(
+        content=stores.content,
+        workers=workers,
+        concurrent=config.pull.max_concurrent_downloads,
+        attempts=config.pull.max_download_attempts,
+    )
+    limits = Limits(data=config.pull.limits.layer_size, entries=config.pull.limits.layer_entries)
+    unpacker = Unpacker(
+        content=stores.content,
+        snapshotters=stores.snapshotters,
+        applier=ChildApplier(limits),
+        metadata=stores.database,
+        workers=workers,
+    )
+    pulls = PullService(
+        registries=registries,
+        documents=documents,
+        downloader=downloader,
+        unpacker=unpacker,
+        metadata=stores.database,
+        workers=workers,
+        snapshotter=config.snapshots.driver,
+    )
+    images = ImageService(
+        content=stores.content,
+        documents=documents,
+        unpacker=unpacker,
+        metadata=stores.database,
+        workers=workers,
+        snapshotter=config.snapshots.driver,
+        request_gc=collect.request,
+    )
+    return Imaging(registries, downloader, pulls, images)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Services that make, run and recover containers."""
+
+    volumes: VolumeService
+    supervisor: Supervisor
+    containers: ContainerService
+    execs: ExecService
+    recovery: Recovery
+
+
+def build_running(
+    config: Config, stores: Stores, host: Host, imaging: Imaging, workers: ThreadWorkers, collect: CollectService
+) -> Running:
+    """From volumes to recovery."""
+    metadata, tasks = stores.database, host.tasks
+    settings = ContainerSettings(
+        data=config.root / "containers",
+        snapshotter=config.snapshots.driver,
+        stop_timeout=config.containers.stop_timeout,
+        dns=config.network.dns,
+    )
+    volumes = VolumeService(store=LocalVolumes(config.root / "volumes"), metadata=metadata, workers=workers)
+    specs = SpecBuilder(
+        host=LinuxHost(), metadata=metadata, runtime=tasks, volumes=volumes, init_path=find_init(config)
+    )
+    launcher = Launcher(
+        settings=settings,
+        metadata=metadata,
+        snapshotters=stores.snapshotters,
+        network=host.network,
+        runtime=tasks,
+        workers=workers,
+        specs=specs,
+    )
+    supervisor = Supervisor(
+        metadata=metadata, runtime=tasks, launcher=launcher, workers=workers, boot_id=host.boot_id
+    )
+    containers = ContainerService(
+        settings=settings,
+        metadata=metadata,
+        snapshotters=stores.snapshotters,
+        images=imaging.images,
+        volumes=volumes,
+        runtime=tasks,
+        supervisor=supervisor,
+        specs=specs,
+        workers=workers,
+        request_gc=collect.request,
+    )
+    execs = ExecService(
+        containers=containers,
+        metadata=metadata,
+        runtime=tasks,
+        specs=specs,
+        workers=workers,
+        background=supervisor.background,
+    )
+    recovery = Recovery(
+        settings=settings,
+        metadata=metadata,
+        snapshotters=stores.snapshotters,
+        network=host.network,
+        runtime=tasks,
+        launcher=launcher,
+        supervisor=supervisor,
+        containers=containers,
+        workers=workers,
+        boot_id=host.boot_id,
+    )
+    return Running(volumes, supervisor, containers, execs, recovery)
+
+
+async def build_system(
+    config: Config, stores: Stores, host: Host, imaging: Imaging, running: Running, workers: ThreadWorkers
+) -> SystemService:
+    """What the engine says of itself."""
+    return SystemService(
+        version=__version__,
+        root=config.root,
+        snapshotter=config.snapshots.driver,
+        insecure_registries=imaging.registries.insecure,
+        metadata=stores.database,
+        runtime=host.tasks,
+        facts=read_facts,
+        containers=running.containers,
+        workers=workers,
+        engine_id=await workers.run(engine_id, config.root),
+    )
 
 
 async def _end(task: asyncio.Task[None]) -> None:
