@@ -9,7 +9,6 @@ STREAM stdout or stderr, TAG F for a full line and P for a piece of one that goe
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 from collections import deque
 from collections.abc import Iterator
@@ -114,27 +113,36 @@ class LogReader:
                 yield from self._drain(file)
 
     def _tail(self, paths: list[Path], count: int) -> Iterator[LogLine]:
-        """The last `count` whole lines of the streams asked for, found from the end of each file."""
+        """The last `count` whole lines of the streams asked for, found from the end of each file.
+
+        The current file stays open where its whole lines end: a follower goes on from there.
+        """
         found: deque[LogLine] = deque()
-        lines = 0
-        for path in reversed(paths):
-            with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
-                for raw in _backwards(file):
-                    line = parse_line(raw)
-                    if line is None or not self._wants(line):
-                        continue
-                    if line.data.endswith(b"\n"):
-                        if lines == count:
-                            break
-                        lines += 1
-                    found.appendleft(line)
-                else:
-                    continue
-                break
-        yield from found
         current = self._open(paths[-1])
+        end = _end_of_lines(current) if current is not None else 0
+        complete = current is not None and self._collect(current, end, count, found)
+        for path in reversed(paths[:-1]):
+            if complete:
+                break
+            with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+                complete = self._collect(file, _end_of_lines(file), count, found)
+        yield from found
         if current is not None:
-            current.seek(0, os.SEEK_END)
+            current.seek(end)
+
+    def _collect(self, file: BinaryIO, end: int, count: int, found: deque[LogLine]) -> bool:
+        """Put the file's last lines before those in `found`; whether there are `count` whole ones now."""
+        lines = sum(line.data.endswith(b"\n") for line in found)
+        for raw in _backwards(file, end):
+            line = parse_line(raw)
+            if line is None or not self._wants(line):
+                continue
+            if line.data.endswith(b"\n"):
+                if lines == count:
+                    return True
+                lines += 1
+            found.appendleft(line)
+        return False
 
     def _open(self, path: Path) -> BinaryIO | None:
         self.close()
@@ -176,21 +184,28 @@ class LogReader:
         return not options.until_ns or line.time_ns <= options.until_ns
 
 
-def _backwards(file: io.BufferedIOBase | BinaryIO) -> Iterator[bytes]:
-    """The file's lines, last first, without newlines; an unfinished last line is left out."""
+def _end_of_lines(file: BinaryIO) -> int:
+    """Where the last whole line ends; what follows is being written."""
     position = file.seek(0, os.SEEK_END)
+    while position > 0:
+        step = min(_BLOCK, position)
+        position -= step
+        file.seek(position)
+        if (newline := file.read(step).rfind(b"\n")) >= 0:
+            return position + newline + 1
+    return 0
+
+
+def _backwards(file: BinaryIO, end: int) -> Iterator[bytes]:
+    """The lines that end before `end`, the end of a line; the last comes first. Without newlines."""
+    position = end
     rest = b""
-    first = True
     while position > 0:
         step = min(_BLOCK, position)
         position -= step
         file.seek(position)
         parts = (file.read(step) + rest).split(b"\n")
         rest = parts[0]
-        complete = parts[1:]
-        if first and complete:
-            complete.pop()  # after the last newline: nothing, or what is being written
-            first = False
-        yield from reversed(complete)
-    if rest and not first:
+        yield from reversed(parts[1:-1] if position + step == end else parts[1:])
+    if end:
         yield rest

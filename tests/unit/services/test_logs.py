@@ -104,3 +104,31 @@ def test_an_unfinished_line_is_not_shown_until_it_ends(log: Path) -> None:
         file.write("f\n")
     assert [line.data for line in reader.read()] == [b"half\n"]
     reader.close()
+
+
+@pytest.mark.parametrize("tail", [0, 1, 9])
+def test_a_follower_from_the_tail_gets_the_line_that_was_being_written(log: Path, tail: int) -> None:
+    write(log, (1, "stdout", "F", "whole"))
+    stamp = BASE.format(2)
+    with log.open("a") as file:
+        file.write(f"{stamp} stdout F half")
+    reader = LogReader(log.parent, LogOptions(follow=True, tail=tail))
+    found = [line.data for line in reader.read()]
+    with log.open("a") as file:
+        file.write(" and half\n")
+    found += [line.data for line in reader.read()]
+    reader.close()
+    assert found == [b"whole\n"][:tail] + [b"half and half\n"]
+
+
+def test_a_follower_from_the_tail_survives_a_rotation_right_after(log: Path) -> None:
+    write(log, (1, "stdout", "F", "old"))
+    reader = LogReader(log.parent, LogOptions(follow=True, tail=1))
+    found = [line.data for line in reader.read()]
+    write(log, (2, "stdout", "F", "last of the old file"))
+    log.rename(log.with_name("container.log.1"))
+    write(log, (3, "stdout", "F", "first of the new"))
+    while lines := reader.read():
+        found += [line.data for line in lines]
+    reader.close()
+    assert found == [b"old\n", b"last of the old file\n", b"first of the new\n"]
