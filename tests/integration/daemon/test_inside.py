@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from pathlib import Path
@@ -50,7 +49,7 @@ def test_default_security(engine: Cortend) -> None:
 def test_every_namespace_is_its_own_but_the_users(engine: Cortend) -> None:
     kinds = ("cgroup", "ipc", "mnt", "net", "pid", "uts", "user")
     inside = sh(engine, "for kind in " + " ".join(kinds) + "; do readlink /proc/self/ns/$kind; done").splitlines()
-    outside = [os.readlink(f"/proc/self/ns/{kind}") for kind in kinds]
+    outside = [str(Path(f"/proc/self/ns/{kind}").readlink()) for kind in kinds]
     shared = [kind for kind, mine, theirs in zip(kinds, outside, inside, strict=True) if mine == theirs]
     # On cgroup v1 docker leaves the cgroup namespace shared; corten never does.
     assert shared == ["user"]

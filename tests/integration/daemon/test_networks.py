@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -63,8 +63,9 @@ def test_none_has_loopback_alone(engine: Cortend) -> None:
 
 
 def test_host_shares_the_machines(engine: Cortend) -> None:
-    said = engine.corten("run", "--rm", "--network", "host", "busybox", "sh", "-c", "readlink /proc/self/ns/net; hostname")
-    assert said.stdout.decode().split() == [os.readlink("/proc/self/ns/net"), socket.gethostname()]
+    script = "readlink /proc/self/ns/net; hostname"
+    said = engine.corten("run", "--rm", "--network", "host", "busybox", "sh", "-c", script)
+    assert said.stdout.decode().split() == [str(Path("/proc/self/ns/net").readlink()), socket.gethostname()]
 
 
 def test_container_mode_shares_one_of_a_running_container(engine: Cortend) -> None:
