@@ -45,6 +45,7 @@ from cortend.services.all import Services
 from cortend.services.collect import CollectService
 from cortend.services.containers import ContainerService
 from cortend.services.download import Downloader
+from cortend.services.events import EventService
 from cortend.services.exec import ExecService
 from cortend.services.image_documents import DocumentStore
 from cortend.services.images import ImageService
@@ -117,10 +118,10 @@ async def open_application(config: Config, status: Callable[[str], None]) -> Asy
             volumes=running.volumes,
             system=system,
             collect=collect,
+            events=EventService(metadata=stores.database, exchange=stores.exchange, workers=workers),
             content=stores.content,
             snapshotters=stores.snapshotters,
             metadata=stores.database,
-            exchange=stores.exchange,
             network=host.network,
             runtime=host.tasks,
             workers=workers,

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cortend.core.content import ContentStore
-from cortend.core.events import EventExchange
 from cortend.core.metadata import Metadata
 from cortend.core.network import NetworkDriver
 from cortend.core.runtime import TaskRuntime
@@ -14,6 +13,7 @@ from cortend.core.snapshots import Snapshotter
 from cortend.core.workers import Workers
 from cortend.services.collect import CollectService
 from cortend.services.containers import ContainerService
+from cortend.services.events import EventService
 from cortend.services.exec import ExecService
 from cortend.services.images import ImageService
 from cortend.services.pull import PullService
@@ -32,10 +32,10 @@ class Services:
     volumes: VolumeService
     system: SystemService
     collect: CollectService
+    events: EventService
     content: ContentStore
     snapshotters: Mapping[str, Snapshotter]
     metadata: Metadata
-    exchange: EventExchange
     network: NetworkDriver
     runtime: TaskRuntime
     workers: Workers

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
@@ -73,9 +71,7 @@ class Events:
     """The event stream."""
 
     def __init__(self, services: Services) -> None:
-        self._metadata = services.metadata
-        self._exchange = services.exchange
-        self._workers = services.workers
+        self._events = services.events
 
     async def stream(self, call: Call) -> Response:
         """GET /events: with `since` what the journal has first; with `until` it ends then."""
@@ -92,37 +88,9 @@ class Events:
     async def _body(
         self, since: int, until: int, accept: Callable[[Event], bool], version: versions.Version, prefix: bytes
     ) -> AsyncIterator[bytes]:
-        async with contextlib.aclosing(self._events(since, until, accept)) as events:
+        async with contextlib.aclosing(self._events.stream(accept, since=since, until=until)) as events:
             async for event in events:
                 yield prefix + dump(versions.adapt("event", version, event_document(event))) + b"\n"
-
-    async def _events(self, since: int, until: int, accept: Callable[[Event], bool]) -> AsyncGenerator[Event]:
-        """The journal's, then live ones: subscribed before the journal is read, so that none falls between."""
-        with self._exchange.subscribe(accept) as live:
-            last = 0
-            if since:
-                for event in await self._workers.run(self._journal, since, until):
-                    last = event.seq
-                    if accept(event):
-                        yield event
-            while (fresh := await _next(live, until)) is not None:
-                if fresh.seq > last or not fresh.seq:
-                    yield fresh
-
-    def _journal(self, since: int, until: int) -> list[Event]:
-        with self._metadata.view() as tx:
-            return tx.events.list(since=since, until=until or None)
-
-
-async def _next(live: AsyncIterator[Event], until: int) -> Event | None:
-    """The next event; None at the end of the stream or at `until`."""
-    patience = (until - time.time_ns()) / 1e9 if until else None
-    if patience is not None and patience <= 0:
-        return None
-    try:
-        return await asyncio.wait_for(anext(live), patience)
-    except (StopAsyncIteration, TimeoutError):
-        return None
 
 
 def _content_type(call: Call) -> tuple[str, bytes]:

@@ -16,7 +16,7 @@ from cortend.api.docker.models.exec import ExecCreateBody, ExecStartBody
 from cortend.api.docker.processes import size_of
 from cortend.api.docker.responses import json_response, text_response
 from cortend.api.docker.routing import Route
-from cortend.api.docker.streams import STDERR, STDOUT, Hijacked, Message, parse_detach_keys
+from cortend.api.streams import STDERR, STDOUT, Hijacked, Message, parse_detach_keys
 from cortend.core.runtime import Attachment
 from cortend.services.requests import ExecRequest
 

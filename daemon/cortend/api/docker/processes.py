@@ -17,7 +17,7 @@ from cortend.api.docker.moments import log_time, parse_moment
 from cortend.api.docker.responses import Stream, coalesce, dump, json_response, text_response
 from cortend.api.docker.routing import Route
 from cortend.api.docker.stats import Sampler
-from cortend.api.docker.streams import STDERR, STDOUT, Hijacked, frame, parse_detach_keys
+from cortend.api.streams import STDERR, STDOUT, Hijacked, frame, parse_detach_keys
 from cortend.services.requests import LogLine, LogOptions, WaitCondition, WaitResult
 
 if TYPE_CHECKING:

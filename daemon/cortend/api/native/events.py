@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -34,7 +32,11 @@ def router(services: Services) -> APIRouter:
 
         Ends at `until`, and without `follow` at the journal's end.
         """
-        return lines(_events(services, moment(since), moment(until), follow, _accepting(topic, namespace)))
+        accept = _accepting(topic, namespace)
+        whole = not follow
+        return lines(
+            services.events.stream(accept, since=moment(since), until=moment(until), journal=whole, follow=follow)
+        )
 
     return api
 
@@ -48,35 +50,3 @@ def _accepting(topics: list[str], namespaces: list[str]) -> Callable[[Event], bo
         )
 
     return accept
-
-
-async def _events(
-    services: Services, since: int, until: int, follow: bool, accept: Callable[[Event], bool]
-) -> AsyncGenerator[Event, None]:
-    """Subscribed before the journal is read, so that no event falls between them."""
-
-    def journal() -> list[Event]:
-        with services.metadata.view() as tx:
-            return tx.events.list(since=since, until=until or None)
-
-    with services.exchange.subscribe(accept) as live:
-        last = 0
-        if since or not follow:
-            for event in await services.workers.run(journal):
-                last = event.seq
-                if accept(event):
-                    yield event
-        while follow and (event_ := await _next(live, until)) is not None:
-            if event_.seq > last or not event_.seq:
-                yield event_
-
-
-async def _next(live: AsyncIterator[Event], until: int) -> Event | None:
-    """The next event; None at the end or at `until`."""
-    left = (until - time.time_ns()) / 1e9 if until else None
-    if left is not None and left <= 0:
-        return None
-    try:
-        return await asyncio.wait_for(anext(live), left)
-    except (StopAsyncIteration, TimeoutError):
-        return None

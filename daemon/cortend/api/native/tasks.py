@@ -20,7 +20,6 @@ from corten_shared.models.api import (
     TerminalSize,
 )
 from corten_shared.models.task import Metrics, Process
-from cortend.api.docker.streams import Hijacked
 from cortend.api.native.containers import views_of
 from cortend.api.native.parameters import (
     DEFAULT,
@@ -32,6 +31,7 @@ from cortend.api.native.parameters import (
     moment,
 )
 from cortend.api.native.streaming import Stream, late, lines
+from cortend.api.streams import Hijacked
 from cortend.services.all import Services
 from cortend.services.requests import LogLine, LogOptions, WaitCondition, WaitResult
 from cortend.services.tasks import TaskService

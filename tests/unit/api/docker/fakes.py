@@ -23,6 +23,7 @@ from corten_shared.models.task import ExecRecord, TaskRecord, TaskStatus
 from cortend.api.docker.app import DockerApi
 from cortend.api.hijack import HijackProtocol
 from cortend.core.runtime import Chunk
+from cortend.services.events import EventService
 from cortend.services.requests import Created, CreateRequest, ExecRequest, LogLine, LogOptions, WaitResult
 from cortend.services.views import ContainerView
 
@@ -277,7 +278,7 @@ class Engine:
             network=SimpleNamespace(network=lambda: bridge),
             snapshotters={"overlayfs": None},
             metadata=self.metadata,
-            exchange=self.exchange,
+            events=EventService(metadata=self.metadata, exchange=self.exchange, workers=FakeWorkers()),
             workers=FakeWorkers(),
         )
         self.api = DockerApi(services)

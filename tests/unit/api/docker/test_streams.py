@@ -11,7 +11,7 @@ import pytest
 
 from corten_shared.errors import InvalidArgument
 from corten_shared.models.task import ExecRecord
-from cortend.api.docker.streams import DetachFilter, frame, parse_detach_keys
+from cortend.api.streams import DetachFilter, frame, parse_detach_keys
 from cortend.core.runtime import Chunk
 from unit.api.docker.fakes import Engine, FakeAttachment, make_view
 
