@@ -24,7 +24,10 @@ _USER_MISTAKES = (
 _CRUN_MISSING = re.compile(
     r"executable file [`'\"](.+?)['`\"] not found(?: in \$PATH)?(?:: No such file or directory)?"
 )
-_WRONG_STATE = ("container not running", "is not running", "cannot start a container that has stopped")
+_WRONG_STATE = (
+    "container not running", "is not running", "in a stopped container", "in a paused container",
+    "cannot start a container that has stopped",
+)  # fmt: skip
 _CRUN_OPEN = re.compile(r"open executable: ")
 _PLAIN = re.compile(r'level=(?:error|fatal) msg="((?:[^"\\]|\\.)*)"')
 

@@ -77,6 +77,11 @@ class ExecService:
         if not view.running:
             raise Conflict(f"container {view.record.id} is not running", hint=f"start it with: corten start {ref}")
 
+    def _blame_its_end(self, view: ContainerView, error: CortenError) -> None:
+        """Raise Conflict for a failure whose reason is that the container ended meanwhile."""
+        if view.task is None or view.task.pid is None or not self._runtime.is_alive(view.task.pid):
+            raise Conflict(f"container {view.record.id} is not running") from error
+
     def _forget_oldest(self, ns: str, container_id: str) -> None:
         mine = [key for key, record in self._records.items() if key[0] == ns and record.container_id == container_id]
         for key in mine[:-_KEPT_MOST]:
@@ -103,6 +108,7 @@ class ExecService:
             )
         except CortenError as error:
             self._keep(ns, record.model_copy(update={"exit_code": _failure_code(error.message)}))
+            self._blame_its_end(view, error)
             raise
         self._keep(ns, record.model_copy(update={"running": True, "pid": handle.process}))
         self._running[ns, exec_id] = asyncio.Event()
