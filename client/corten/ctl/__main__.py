@@ -6,6 +6,13 @@ import os
 import sys
 
 
+def version_line() -> str:
+    """`cortenctl version 0.1.0`."""
+    from corten import __version__
+
+    return f"cortenctl version {__version__}"
+
+
 def main() -> None:
     """Run the command line and leave with its exit code; does not return."""
     try:
@@ -23,13 +30,11 @@ def main() -> None:
 
 def _run() -> int:
     if sys.argv[1:] in (["--version"], ["-v"]):
-        from corten import __version__
-
-        sys.stdout.write(f"cortenctl version {__version__}\n")
+        sys.stdout.write(version_line() + "\n")
         return 0
-    from corten.ctl.main import run
+    from corten.ctl.main import main as run
 
-    return run(sys.argv[1:])
+    return run()
 
 
 if __name__ == "__main__":

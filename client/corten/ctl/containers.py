@@ -5,12 +5,12 @@ from __future__ import annotations
 from corten.ctl.command import FORCE, QUIET, Command
 from corten.ctl.create import CREATE_FLAGS, creation
 from corten.ctl.session import Session, moment, segment
-from corten.docker.flags import Flag
+from corten.flags import Flag
 from corten.output import err, escape, short_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from corten.docker.flags import Options
+    from corten.flags import Options
 
 ALL = Flag("all-namespaces", "bool", "Of every namespace", short="A")
 

@@ -9,7 +9,7 @@ from corten.streams import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from corten.docker.flags import Options
+    from corten.flags import Options
 
 
 def _ls(session: Session, options: Options) -> int:

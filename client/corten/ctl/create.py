@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from corten.docker.flags import Flag
+from corten.flags import Flag
 from corten_shared.errors import InvalidArgument
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from corten.docker.flags import Options
+    from corten.flags import Options
 
 CREATE_FLAGS = [
     Flag("cap-add", "list", "Add a capability"),
@@ -111,7 +111,7 @@ _PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
 
 
 def _ports(text: str) -> list[dict[str, Any]]:
-    from corten.docker.ports import parse_ports
+    from corten.ports import parse_ports
 
     try:
         _, bindings = parse_ports([text], [])

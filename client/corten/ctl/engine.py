@@ -6,14 +6,14 @@ import json
 
 from corten.ctl.command import Command
 from corten.ctl.session import Session, moment, pairs
-from corten.docker.flags import Flag
+from corten.flags import Flag
 from corten.output import escape, human_size, out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from corten.docker.flags import Options
+    from corten.flags import Options
 
 
 def _info(session: Session, options: Options) -> int:

@@ -6,7 +6,7 @@ import sys
 
 from corten.ctl.command import FORCE, QUIET, Command
 from corten.ctl.session import Session, moment, segment
-from corten.docker.flags import Flag
+from corten.flags import Flag
 from corten.output import human_size, out
 from corten.progress import board
 from corten_shared.errors import DataLoss
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from corten.docker.flags import Options
+    from corten.flags import Options
     from corten.progress import Bars, Lines
 
 PULL_FLAGS = [

@@ -1,18 +1,21 @@
-"""From the words of the command line to the command, and from what went wrong to an exit code."""
+"""`cortenctl` as a program: the engine's own nouns, and from what went wrong to an exit code."""
 
 from __future__ import annotations
 
-from importlib import import_module
-
-from corten.docker.flags import HelpRequested, UsageError, closest, parse
-from corten.output import err, out, sentence
+from corten.ctl.command import COMMON
+from corten.flags import Flag, UsageError
+from corten.output import err, escape, sentence
+from corten.program import Program
 from corten_shared.errors import CortenError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from corten.ctl.command import Command
+    from corten.command import Command, Entry
+    from corten.ctl.session import Session
+    from corten.flags import Options
+    from corten.program import Find
 
 NOUNS = {
     "namespaces": "Separate sets of names over shared content",
@@ -25,14 +28,15 @@ NOUNS = {
 }
 """Modules of this package, each with COMMANDS."""
 
-VERBS = {
-    "run": ("run", "Run a container from an image that is here"),
-    "events": ("engine", "Show events as they happen"),
-    "gc": ("engine", "Free what nothing refers to"),
-    "info": ("engine", "Show the engine and its host"),
-    "version": ("engine", "Show the versions of client and daemon"),
+VERBS: dict[str, Entry] = {
+    "run": ("run", "run", "Run a container from an image that is here"),
+    "events": ("engine", "events", "Show events as they happen"),
+    "gc": ("engine", "gc", "Free what nothing refers to"),
+    "info": ("engine", "info", "Show the engine and its host"),
+    "version": ("engine", "version", "Show the versions of client and daemon"),
+    "completion": ("completion", "completion", "Print a shell's completion script (bash, zsh or fish)"),
 }
-"""Commands without a noun, and the module of each."""
+"""Commands without a noun: their module, their name in its COMMANDS, their summary."""
 
 ALIASES = {
     "namespace": "namespaces", "ns": "namespaces", "snapshot": "snapshots", "image": "images", "i": "images",
@@ -40,99 +44,102 @@ ALIASES = {
 }  # fmt: skip
 VERB_ALIASES = {"list": "ls", "remove": "rm", "delete": "rm", "del": "rm", "inspect": "info", "get-info": "info"}
 USAGE = 2
+"""The exit code for a command line that is wrong."""
+
+EXAMPLES = """
+cortenctl images pull docker.io/library/busybox:latest
+cortenctl run --rm -t docker.io/library/busybox:latest box sh
+cortenctl tasks kill -s SIGKILL box
+cortenctl -n default containers ls -q
+cortenctl snapshots mounts KEY /mnt | sh
+"""
+"""Where the words are in another order than ctr's, or a flag says more."""
 
 
-def run(argv: Sequence[str]) -> int:
-    """Do what `argv` (without the program's name) says; the exit code."""
-    from corten.ctl.command import COMMON
+class Cortenctl(Program):
+    """The command line of the native API."""
 
-    try:
-        leading = parse(COMMON, argv, interspersed=False)
-    except HelpRequested:
-        return _help()
-    except UsageError as error:
-        return _wrong(error.message)
-    words = leading.args
-    given = [f"--{name}={leading[name]}" for name in leading.changed]
-    if not words or words[0] == "help":
-        return _help()
-    name, rest = ALIASES.get(words[0], words[0]), words[1:]
-    if name in VERBS:
-        module = import_module(f"corten.ctl.{VERBS[name][0]}")
-        return _invoke(f"cortenctl {name}", module.COMMANDS[name], [*given, *rest])
-    if name not in NOUNS:
-        return _unknown("cortenctl", words[0], [*NOUNS, *VERBS])
-    return _noun(name, given, rest)
+    name = "cortenctl"
+    about = "The engine's own objects, over its native API"
+    flags = (*COMMON, Flag("version", "bool", "Print version information and quit", short="v"))
+    nouns = NOUNS
+    examples = EXAMPLES.strip().splitlines()
 
+    def entries(self, noun: str) -> Mapping[str, Entry]:
+        """From the COMMANDS of the noun's module."""
+        if not noun:
+            return VERBS
+        return {name: (noun, name, command.summary) for name, command in _commands(noun).items()}
 
-def _noun(noun: str, given: list[str], words: list[str]) -> int:
-    commands: dict[str, Command] = import_module(f"corten.ctl.{noun}").COMMANDS
-    if not words or words[0] in ("--help", "-h", "help"):
-        return _noun_help(noun, commands)
-    verb = words[0] if words[0] in commands else VERB_ALIASES.get(words[0], words[0])
-    if verb not in commands:
-        return _unknown(f"cortenctl {noun}", words[0], list(commands))
-    return _invoke(f"cortenctl {noun} {verb}", commands[verb], [*given, *words[1:]])
+    def aliases(self, noun: str) -> Mapping[str, str]:
+        """Every noun's commands have the same ones."""
+        return VERB_ALIASES if noun else ALIASES
 
+    def load(self, entry: Entry) -> Command:
+        """The module's command of that name."""
+        module, name, _ = entry
+        return _commands(module)[name]
 
-def _invoke(path: str, command: Command, words: list[str]) -> int:
-    from corten.ctl.session import Session
+    def sections(self) -> Iterable[tuple[str, Mapping[str, str]]]:
+        """Nouns first: most commands have one."""
+        yield "Nouns", NOUNS
+        yield "Commands", {name: summary for name, (_, _, summary) in VERBS.items()}
 
-    try:
-        options = parse(command.flags, words, interspersed=not command.stops)
-        command.check(path, len(options.args))
-        if options["output"] not in ("", "table", "json"):
-            raise UsageError(f"--output is table or json, not {options['output']!r}")
-    except HelpRequested:
-        return _command_help(path, command)
-    except UsageError as error:
-        return _wrong(error.message, path)
-    try:
-        with Session(options) as session:
-            return command.run(session, options)
-    except CortenError as error:
-        err(f"cortenctl: {sentence(error)}")
-        return command.failure
+    def version(self) -> str:
+        """As for `cortenctl --version` alone, which is answered without all this."""
+        from corten.ctl.__main__ import version_line
 
+        return version_line()
 
-def _wrong(problem: str, path: str = "cortenctl") -> int:
-    err(f"cortenctl: {problem}")
-    err(f"See '{path} --help'")
-    return USAGE
+    def session(self, leading: Options, options: Options) -> Session:
+        """With the flags that stand before the command where they do not stand after it."""
+        from corten.ctl.session import Session
 
+        for name, value in leading.values.items():
+            if name not in options.changed:
+                options.values[name] = value
+        return Session(options)
 
-def _unknown(path: str, word: str, known: list[str]) -> int:
-    best = closest(word, known)
-    return _wrong(f"unknown command: {path} {word}" + (f" (did you mean {best}?)" if best else ""), path)
+    def execute(self, path: str, command: Command, leading: Options, options: Options) -> int:
+        """Run `command`, called as `path`; 1, or what the command says, when the daemon refuses."""
+        try:
+            command.check_arguments(path, len(options.args))
+            with self.session(leading, options) as session:
+                return command.run(session, options)
+        except UsageError as exc:
+            return self.mistaken(path, command.usage(path), exc)
+        except CortenError as exc:
+            err(f"cortenctl: {sentence(exc)}")
+            return command.failure
 
+    def mistaken(self, path: str, usage: str, exc: UsageError, failure: int = USAGE) -> int:
+        """The problem, the usage, and where help is."""
+        err(f"cortenctl: {escape(exc.message)}\nUsage:  {usage}\nSee '{path} --help'")
+        return USAGE
 
-def _help() -> int:
-    from corten.ctl.command import COMMON
-    from corten.docker.usage import flag_table
+    def unknown(self, path: str, word: str, best: str) -> int:
+        """With the guess in the same line."""
+        guess = f" (did you mean {best}?)" if best else ""
+        err(f"cortenctl: unknown command: {path} {escape(word)}{guess}\nSee '{path} --help'")
+        return USAGE
 
-    out("Usage:  cortenctl [OPTIONS] COMMAND\n\nThe engine's own objects, over its native API\n\nNouns:")
-    out(_listing(NOUNS))
-    out("\nCommands:\n" + _listing({name: entry[1] for name, entry in VERBS.items()}))
-    out("\nOptions:\n" + flag_table(COMMON))
-    out("\nRun 'cortenctl COMMAND --help' for more.")
-    return 0
+    def flag_values(self, flag: Flag) -> Sequence[str] | Find | None:
+        """From `completion.py`, like the next."""
+        from corten.ctl import completion
 
+        return completion.flag_values(flag)
 
-def _noun_help(noun: str, commands: dict[str, Command]) -> int:
-    out(f"Usage:  cortenctl {noun} COMMAND\n\n{NOUNS[noun]}\n\nCommands:")
-    out(_listing({name: command.summary for name, command in commands.items()}))
-    out(f"\nRun 'cortenctl {noun} COMMAND --help' for more.")
-    return 0
+    def argument_names(self, noun: str, name: str, argument: str) -> Find | None:
+        """Which names a word of the usage line stands for depends on the noun."""
+        from corten.ctl import completion
+
+        return completion.argument_names(noun, name, argument)
 
 
-def _command_help(path: str, command: Command) -> int:
-    from corten.docker.usage import flag_table
-
-    out(f"Usage:  {path} [OPTIONS] {command.arguments}".rstrip())
-    out(f"\n{command.summary}\n\nOptions:\n{flag_table(command.flags)}")
-    return 0
+def _commands(module: str) -> dict[str, Command]:
+    found: dict[str, Command] = __import__(f"corten.ctl.{module}", fromlist=["COMMANDS"]).COMMANDS
+    return found
 
 
-def _listing(entries: dict[str, str]) -> str:
-    width = max(map(len, entries)) + 3
-    return "\n".join(f"  {name.ljust(width)}{text}" for name, text in entries.items())
+PROGRAM = Cortenctl()
+run, main = PROGRAM.run, PROGRAM.main

@@ -7,7 +7,7 @@ from corten.ctl.session import Session, moment, pairs, segment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from corten.docker.flags import Options
+    from corten.flags import Options
 
 
 def _ls(session: Session, options: Options) -> int:

@@ -6,13 +6,13 @@ from corten.ctl.attached import Attached
 from corten.ctl.command import Command
 from corten.ctl.create import CREATE_FLAGS, creation
 from corten.ctl.session import Session, segment
-from corten.docker.flags import Flag
+from corten.flags import Flag
 from corten.output import err, escape, sentence
 from corten_shared.errors import CortenError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from corten.docker.flags import Options
+    from corten.flags import Options
 
 FLAGS = [
     *CREATE_FLAGS,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
-    from corten.docker.flags import Options
+    from corten.flags import Options
     from corten.transport import Response
 
 PREFIX = "/api/v1"
@@ -27,6 +27,7 @@ class Session:
     """One run of `cortenctl`."""
 
     def __init__(self, options: Options) -> None:
+        self.options = options
         address = options["address"] or default_host("CORTEN_HOST")
         self.namespace: str = options["namespace"] or os.environ.get("CORTEN_NAMESPACE", "default")
         self.json: bool = options["output"] == "json"

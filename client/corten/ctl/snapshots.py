@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from corten.ctl.command import QUIET, Command
 from corten.ctl.session import Session, moment, segment
-from corten.docker.flags import Flag
+from corten.flags import Flag
 from corten.output import human_size, out, table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from corten.docker.flags import Options
+    from corten.flags import Options
 
 SNAPSHOTTER = Flag("snapshotter", "string", "The snapshotter", short="s", default="overlayfs")
 

@@ -7,7 +7,7 @@ import base64
 from corten.ctl.command import FORCE, QUIET, Command
 from corten.ctl.containers import ALL
 from corten.ctl.session import Session, segment
-from corten.docker.flags import Flag
+from corten.flags import Flag
 from corten.output import binary_size, short_id
 from corten.streams import write_all
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from corten.docker.flags import Options
+    from corten.flags import Options
 
 
 def _path(name: str, action: str = "") -> str:

@@ -6,10 +6,10 @@ import os
 import sys
 
 from corten import tty
-from corten.docker.command import Command
-from corten.docker.flags import Flag
+from corten.command import Command
 from corten.docker.image import platform_json
 from corten.docker.pull import check, show_progress
+from corten.flags import Flag
 from corten.output import out
 from corten_shared.errors import CortenError, InvalidArgument
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
-    from corten.docker.flags import Options
     from corten.docker.session import Session
+    from corten.flags import Options
     from corten.transport import Response
 
 _BLOCK = 1024 * 1024

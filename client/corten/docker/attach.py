@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from corten.command import Command
 from corten.docker.attached import (
     Attachment,
     NoProxy,
@@ -11,9 +12,8 @@ from corten.docker.attached import (
     each,
     wait_status,
 )
-from corten.docker.command import Command
 from corten.docker.engine import container_path
-from corten.docker.flags import Flag
+from corten.flags import Flag
 from corten.output import err
 from corten_shared.errors import Conflict, CortenError
 
@@ -21,8 +21,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from corten.docker.flags import Options
     from corten.docker.session import Session
+    from corten.flags import Options
 
 _KEYS = Flag("detach-keys", "string", "Keys that detach from the container")
 _PROXY = Flag("sig-proxy", "bool", "Pass signals on to the process", default=True)

@@ -5,7 +5,9 @@ An entry is (module, attribute, summary); the attribute is a `Command` in `corte
 
 from __future__ import annotations
 
-Entry = tuple[str, str, str]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from corten.command import Entry
 
 _CONTAINER: dict[str, Entry] = {
     "attach": ("attach", "ATTACH", "Attach local standard input, output, and error to a running container"),

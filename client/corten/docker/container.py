@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from corten.docker.command import Command
+from corten.command import Command
 from corten.docker.engine import container_path
-from corten.docker.flags import Flag
 from corten.docker.listing import Listing, encode_filters, filter_flag, format_flag
+from corten.flags import Flag
 from corten.output import ago, ellipsis, err, escape, human_size, local_time, out, short_id, table
 from corten.rows import Row
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from corten.docker.flags import Options
     from corten.docker.session import Session
+    from corten.flags import Options
 
 COMMAND_WIDTH = 20
 

@@ -7,17 +7,17 @@ a recording of both clients' requests is compared member by member (tests/unit/c
 from __future__ import annotations
 
 from corten.docker.envfile import environment, read_lines
-from corten.docker.flags import UsageError
 from corten.docker.mounts import split_tmpfs, split_volumes
 from corten.docker.networks import networking
-from corten.docker.ports import parse_ports
+from corten.flags import UsageError
+from corten.ports import parse_ports
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from corten.docker.flags import Options
+    from corten.flags import Options
 
 def build(options: Options, image: str, command: list[str]) -> dict[str, Any]:
     """The request's body; raises UsageError for flags that contradict each other."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from corten.docker import values
-from corten.docker.flags import Flag
 from corten.docker.mounts import parse_mount
 from corten.docker.networks import parse_attachment
+from corten.flags import Flag
 
 _PROCESS = [
     Flag("attach", "list", "Attach to STDIN, STDOUT or STDERR", short="a", convert=values.stream),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from corten import tty
+from corten.command import Command
 from corten.docker import values
 from corten.docker.attached import Attachment, NoProxy, Resizer, check_terminal
-from corten.docker.command import Command
 from corten.docker.engine import EngineError, container_path
 from corten.docker.envfile import environment
-from corten.docker.flags import Flag, UsageError
 from corten.docker.main import ENGINE_FAILED, exit_code
+from corten.flags import Flag, UsageError
 from corten.output import err, sentence
 from corten.transport import quote
 from corten_shared.errors import CortenError
@@ -18,8 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from corten.docker.flags import Options
     from corten.docker.session import Session
+    from corten.flags import Options
 
 
 def _run(session: Session, options: Options) -> int:

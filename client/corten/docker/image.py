@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from corten.command import Command
 from corten.docker.attached import each
-from corten.docker.command import Command
 from corten.docker.engine import image_path
-from corten.docker.flags import Flag
 from corten.docker.listing import Listing, encode_filters, filter_flag, format_flag
+from corten.flags import Flag
 from corten.output import ago, ellipsis, escape, human_size, local_time, out, short_id
 from corten.rows import Row
 from corten_shared.errors import InvalidArgument
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from corten.docker.flags import Options
     from corten.docker.session import Session
+    from corten.flags import Options
 
 NONE = "<none>"
 

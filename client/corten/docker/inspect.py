@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from corten.docker.command import Command
+from corten.command import Command
 from corten.docker.engine import EngineError, container_path, image_path
-from corten.docker.flags import Flag
+from corten.flags import Flag
 from corten.output import err, escape_lines, out, sentence
 from corten.template_functions import plain_json
 from corten.transport import quote
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from corten.docker.flags import Options
     from corten.docker.session import Session
+    from corten.flags import Options
 
 _KINDS: dict[str, Callable[[str], str]] = {
     "container": lambda name: container_path(name, "/json"),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from corten.command import Command
 from corten.docker.attached import each
-from corten.docker.command import Command
 from corten.docker.engine import EngineError, container_path
-from corten.docker.flags import Flag
+from corten.flags import Flag
 from corten.output import err, sentence
 from corten_shared.errors import InvalidArgument
 
@@ -13,8 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from corten.docker.flags import Options
     from corten.docker.session import Session
+    from corten.flags import Options
 
 _MANY = "CONTAINER [CONTAINER...]"
 _STOP_FLAGS = [

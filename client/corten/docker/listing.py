@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
-    from corten.docker.flags import Flag
+    from corten.flags import Flag
     from corten.rows import Row
 
 _HEADER_FUNCTIONS = ("json", "split", "join", "title", "lower", "upper", "truncate", "pad", "slice")
@@ -75,14 +75,14 @@ def _unescape(text: str) -> str:
 
 def format_flag(*, short: str = "") -> Flag:
     """`--format`, as every listing has it."""
-    from corten.docker.flags import Flag
+    from corten.flags import Flag
 
     return Flag("format", "string", "'table', 'table TEMPLATE', 'json', or a Go template", short=short)
 
 
 def filter_flag() -> Flag:
     """`--filter`, as every listing has it."""
-    from corten.docker.flags import Flag
+    from corten.flags import Flag
 
     return Flag("filter", "filter", "Show only what meets the condition (name=value)", short="f", convert=_filter)
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from corten.docker.command import Command
+from corten.command import Command
 from corten.docker.engine import container_path
-from corten.docker.flags import Flag
 from corten.docker.moments import moment
+from corten.flags import Flag
 from corten.streams import Demultiplexer, Raw
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from corten.docker.flags import Options
     from corten.docker.session import Session
+    from corten.flags import Options
     from corten.transport import Response
 
 _MULTIPLEXED = "application/vnd.docker.multiplexed-stream"

@@ -1,21 +1,21 @@
-"""From the words of the command line to the command, and from what went wrong to an exit code."""
+"""`corten` as a program: docker's words, and from what went wrong to docker's exit codes."""
 
 from __future__ import annotations
 
-import sys
-from io import TextIOWrapper
-
-from corten.docker.command import Command
-from corten.docker.commands import ALIASES, COMMANDS, NOUNS, Entry
+from corten.docker.commands import ALIASES, COMMANDS, COMMON, NOUNS
 from corten.docker.engine import EngineError
-from corten.docker.flags import Flag, HelpRequested, Options, UsageError, parse
 from corten.docker.session import Session
+from corten.flags import Flag, Options, UsageError
 from corten.output import err, escape, out, sentence
+from corten.program import Program
 from corten_shared.errors import CortenError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from corten.command import Command, Entry
+    from corten.program import Find
 
 ENGINE_FAILED = 125
 
@@ -34,66 +34,84 @@ GLOBAL_FLAGS = [
 ]
 
 
-def run(argv: Sequence[str]) -> int:
-    """Do what `argv` (without the program's name) says; the exit code.
+class Corten(Program):
+    """The docker-compatible command line."""
 
-    The one place that chooses between the two readers of a command line: a line that the lean one
-    (`flags.py`) can read is executed at once. Every other line asks for help or completion or is
-    mistaken, and is answered by the Typer application, whose import would double a command's time.
-    """
-    line = _read(argv)
-    if line is None:
-        from corten.docker import application
+    name = "corten"
+    about = "A container engine's command line: docker's words, over the Docker Engine API"
+    flags = GLOBAL_FLAGS
+    nouns = {noun: summary for noun, (summary, _) in NOUNS.items()}
 
-        return application.run(argv)
-    return execute(*line)
+    def entries(self, noun: str) -> Mapping[str, Entry]:
+        """From `commands.py`."""
+        return NOUNS[noun][1] if noun else COMMANDS
 
+    def aliases(self, noun: str) -> Mapping[str, str]:
+        """Only nouns' commands have some."""
+        return ALIASES[noun] if noun else {}
 
-def _read(argv: Sequence[str]) -> tuple[str, Command, Options, Options] | None:
-    """What `execute` takes, or None when there is nothing to execute."""
-    try:
-        leading = parse(GLOBAL_FLAGS, argv, interspersed=False)
-        found = _find(leading.args)
-        if found is None or leading["version"]:
-            return None
-        path, entry, words = found
-        command = load(entry)
-        return path, command, leading, parse(command.flags, words, interspersed=not command.stops)
-    except (HelpRequested, UsageError):
-        return None
+    def load(self, entry: Entry) -> Command:
+        """The module's attribute."""
+        module, name, _ = entry
+        found: Command = getattr(__import__(f"corten.docker.{module}", fromlist=[name]), name)
+        return found
 
+    def sections(self) -> Iterable[tuple[str, Mapping[str, str]]]:
+        """What is used most comes first, as in docker's help."""
+        rest = sorted(name for name in COMMANDS if name not in COMMON)
+        yield "Common Commands", {name: COMMANDS[name][2] for name in COMMON}
+        yield "Management Commands", self.nouns
+        yield "Commands", {name: COMMANDS[name][2] for name in rest}
 
-def _find(words: list[str]) -> tuple[str, Entry, list[str]] | None:
-    """The command that `words` start with: its path, where it is, and the words after it."""
-    path, entries, aliases = "corten", COMMANDS, dict[str, str]()
-    if words and words[0] in NOUNS:
-        noun, *words = words
-        path, entries, aliases = f"corten {noun}", NOUNS[noun][1], ALIASES[noun]
-    name = aliases.get(words[0], words[0]) if words else ""
-    return (f"{path} {name}", entries[name], words[1:]) if name in entries else None
+    def version(self) -> str:
+        """As for `corten --version` alone, which is answered without all this."""
+        from corten.__main__ import version_line
 
+        return version_line()
 
-def load(entry: Entry) -> Command:
-    """The command of a table's entry, from its module."""
-    module, name, _ = entry
-    command = getattr(__import__(f"corten.docker.{module}", fromlist=[name]), name)
-    assert isinstance(command, Command)
-    return command
+    def session(self, leading: Options, options: Options) -> Session:
+        """Where the daemon is, the global options say."""
+        return Session(leading)
 
+    def execute(self, path: str, command: Command, leading: Options, options: Options) -> int:
+        """Run `command`, called as `path`, after telling which flags are deprecated."""
+        session = self.session(leading, options)
+        session.path = path
+        for note in options.notes:
+            out(note)
+        try:
+            command.check_arguments(path, len(options.args))
+            return command.run(session, options)
+        except UsageError as exc:
+            return self.mistaken(path, command.usage(path), exc, command.failure)
+        except CortenError as exc:
+            return _failed(path, command, exc)
 
-def execute(path: str, command: Command, leading: Options, options: Options) -> int:
-    """Run `command`, called as `path`, with the global and its own options; the exit code."""
-    session = Session(leading)
-    session.path = path
-    for note in options.notes:
-        out(note)
-    try:
-        command.check_arguments(path, len(options.args))
-        return command.run(session, options)
-    except UsageError as exc:
-        return usage_error(path, command.usage(path), exc, command.failure)
-    except CortenError as exc:
-        return _failed(path, command, exc)
+    def mistaken(self, path: str, usage: str, exc: UsageError, failure: int = ENGINE_FAILED) -> int:
+        """Docker's form: the problem, the usage, and where help is."""
+        message = escape(exc.message)
+        err(f"{message if exc.bare else f'corten: {message}'}\n\nUsage:  {usage}\n")
+        err(f"Run '{path} --help' for more information")
+        return exc.code or (ENGINE_FAILED if exc.bare else failure)
+
+    def unknown(self, path: str, word: str, best: str) -> int:
+        """Docker's form, with the guess on a line of its own."""
+        hint = f"\n\nDid you mean this?\n        {best}" if best else ""
+        form = f"Usage:  {path}\n\n" if path != self.name else ""
+        err(f"corten: unknown command: {path} {escape(word)}{hint}\n\n{form}Run '{path} --help' for more information")
+        return 1
+
+    def flag_values(self, flag: Flag) -> Sequence[str] | Find | None:
+        """From `completion.py`, like the next."""
+        from corten.docker import completion
+
+        return completion.flag_values(flag)
+
+    def argument_names(self, noun: str, name: str, argument: str) -> Find | None:
+        """Commands mean the same with their noun and without."""
+        from corten.docker import completion
+
+        return completion.argument_names(name, argument)
 
 
 def _failed(path: str, command: Command, exc: CortenError) -> int:
@@ -119,21 +137,5 @@ def exit_code(reason: str) -> int:
     return ENGINE_FAILED
 
 
-def usage_error(path: str, usage: str, exc: UsageError, failure: int = ENGINE_FAILED) -> int:
-    """Tell what is wrong with the command line; the exit code. `failure` is the command's own."""
-    message = escape(exc.message)
-    err(f"{message if exc.bare else f'corten: {message}'}\n\nUsage:  {usage}\n")
-    err(f"Run '{path} --help' for more information")
-    return exc.code or (ENGINE_FAILED if exc.bare else failure)
-
-
-def main() -> int:
-    """The command line's entry: never a traceback for what a user can cause."""
-    for stream in (sys.stdout, sys.stderr):  # names may hold what the terminal's encoding has not
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    try:
-        return run(sys.argv[1:])
-    except CortenError as exc:
-        err(f"corten: {sentence(exc)}")
-        return 1
+PROGRAM = Corten()
+run, main = PROGRAM.run, PROGRAM.main

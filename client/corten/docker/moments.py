@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from corten.docker.values import duration
+from corten.values import duration
 from corten_shared.errors import InvalidArgument
 
 _FORMS = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H", "%Y-%m-%d")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from corten.docker import values
+from corten import values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

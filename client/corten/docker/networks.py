@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from corten.docker import values
+from corten import values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from corten.docker.flags import Options
+    from corten.flags import Options
 
 _BUILT_IN = ("default", "bridge", "host", "none", "nat")
 

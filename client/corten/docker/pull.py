@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from corten.docker.command import Command
-from corten.docker.flags import Flag
+from corten.command import Command
+from corten.flags import Flag
 from corten.output import escape, out
 from corten.progress import Bars, Lines, board
 from corten_shared.errors import CortenError, InvalidArgument
@@ -14,8 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TextIO
 
-    from corten.docker.flags import Options
     from corten.docker.session import Session
+    from corten.flags import Options
     from corten.transport import Response
 
 

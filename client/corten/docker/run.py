@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
+from corten.command import Command
 from corten.docker import create_body
 from corten.docker.attached import (
     Attachment,
@@ -19,10 +20,9 @@ from corten.docker.attached import (
     check_terminal,
     wait_status,
 )
-from corten.docker.command import Command
 from corten.docker.create_flags import CREATE_FLAGS, RUN_FLAGS
 from corten.docker.engine import EngineError, container_path
-from corten.docker.flags import UsageError
+from corten.flags import UsageError
 from corten.output import err, escape, out
 from corten_shared.errors import CortenError, InvalidArgument
 
@@ -30,8 +30,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from corten.docker.flags import Options
     from corten.docker.session import Session
+    from corten.flags import Options
     from corten.transport import Response
 
 SETTLE_SECONDS = 10.0

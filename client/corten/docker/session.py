@@ -12,7 +12,7 @@ from corten_shared.errors import InvalidArgument
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from corten.docker.config import Config
-    from corten.docker.flags import Options
+    from corten.flags import Options
 
 
 class Session:

@@ -6,9 +6,9 @@ import os
 import sys
 
 from corten import __version__
-from corten.docker.command import Command
-from corten.docker.flags import Flag
+from corten.command import Command
 from corten.docker.listing import print_formatted
+from corten.flags import Flag
 from corten.output import binary_size, err, escape, out, sentence
 from corten_shared.errors import CortenError
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from corten.docker.flags import Options
     from corten.docker.session import Session
+    from corten.flags import Options
 
 API_VERSION = "1.51"
 """The newest API whose replies this client knows."""

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from corten.docker import application, main, usage
-from corten.docker.command import Command
-from corten.docker.commands import ALIASES, COMMANDS, NOUNS, Entry
-from corten.docker.flags import Flag, HelpRequested, Options, UsageError, parse
-from corten.docker.main import GLOBAL_FLAGS, load
+from corten import usage
+from corten.command import Entry
+from corten.docker import main
+from corten.docker.commands import ALIASES, COMMANDS, NOUNS
+from corten.docker.main import GLOBAL_FLAGS, PROGRAM
+from corten.flags import parse
+from unit.client.readers import (
+    Reader,
+    by_the_lean_reader,
+    every_help_comes_from_typer,
+    one_option_for_each_flag,
+    read_every_flag_alike,
+    seen,
+    typer_reader,
+)  # fmt: skip
 from unit.client.recorder import Recorder, reply
 
 PATHS: dict[str, Entry] = {
@@ -27,17 +35,6 @@ PATHS: dict[str, Entry] = {
 }
 EACH = {entry: path for path, entry in PATHS.items()}
 """One path to each command."""
-GOOD = {
-    "bool": "true", "int": "7", "uint16": "300", "bytes": "64m", "decimal": "1.5", "duration": "1m30s",
-    "map": "key=value", "filter": "name=web", "network": "name=net,alias=a", "mount": "type=volume,src=v,dst=/v",
-    "gpu-request": "all", "ulimit": "nofile=10:20",
-}  # fmt: skip
-GOOD_BY_NAME = {
-    "attach": "STDOUT", "add-host": "host:1.2.3.4", "dns": "1.1.1.1", "link-local-ip": "169.254.0.1", "link": "web:a",
-    "device-read-bps": "/dev/sda:1mb", "device-write-bps": "/dev/sda:1mb", "device-read-iops": "/dev/sda:100",
-    "device-write-iops": "/dev/sda:100", "blkio-weight-device": "/dev/sda:200", "sysctl": "net.a=1",
-    "env": "A=b", "label": "a=b", "platform": "linux/amd64",
-}  # fmt: skip
 LINES = """
 -it busybox sh -c 'x'
 -itd -p8080:80 busybox
@@ -74,105 +71,21 @@ busybox --rm --no-such-flag
 """
 
 
-def words_of(line: str) -> list[str]:
-    import shlex
-
-    return shlex.split(line)
-
-
-Outcome = tuple[Any, ...]
-
-
-def seen(options: Options) -> Outcome:
-    return plain(options.values), options.changed, options.args, list(options.notes)
-
-
-def plain(value: Any) -> Any:
-    """Values of classes that have no equality of their own, as what they hold."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [plain(item) for item in value]
-    slots = getattr(type(value), "__slots__", ())
-    return {slot: plain(getattr(value, slot)) for slot in slots} if slots else value
-
-
-def by_the_lean_reader(command: Command, words: list[str]) -> Outcome:
-    """What the fast path reads, or its refusal."""
-    try:
-        return seen(parse(command.flags, words, interspersed=not command.stops))
-    except HelpRequested:
-        return ("help",)
-    except UsageError as exc:
-        return "refused", exc.message
-
-
 @pytest.fixture
-def by_typer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Reads words through the whole application and returns what would be executed, or the refusal."""
-    executed: list[Outcome] = []
-
-    def execute(path: str, command: Command, leading: Options, options: Options) -> int:
-        executed.append((path, command, seen(leading), seen(options)))
-        return 0
-
-    def refuse(path: str, form: str, exc: UsageError, failure: int = 125) -> int:
-        executed.append((path, form, None, ("refused", exc.message)))
-        return failure
-
-    monkeypatch.setattr(application, "_command", cache(application._command))  # made once, not for each line
-    monkeypatch.setattr(application, "execute", execute)
-    monkeypatch.setattr(application, "usage_error", refuse)
-
-    def read(*words: str) -> Outcome:
-        executed.clear()
-        application.run(words)
-        if executed:
-            return executed.pop()
-        printed = capsys.readouterr().out
-        assert printed.startswith("Usage:  corten")
-        return printed, None, None, ("help",)
-
-    return read
-
-
-def spellings(flag: Flag) -> Iterator[list[str]]:
-    """Every way to give a flag its value, right, wrong and twice."""
-    value = GOOD_BY_NAME.get(flag.name) or GOOD.get(flag.kind, "text")
-    yield [f"--{flag.name}={value}"]
-    yield [f"--{flag.name}={value}", f"--{flag.name}={value}"]
-    yield [f"--{flag.name}=\x00 bad"]
-    yield [f"--{flag.name}="]
-    yield [f"--{flag.name}"]
-    if flag.kind == "bool":
-        yield [f"--{flag.name}=false"]
-    else:
-        yield [f"--{flag.name}", value]
-    if flag.short:
-        yield [f"-{flag.short}"]
-        yield [f"-{flag.short}={value}"]
-        yield [f"-{flag.short}{value}"] if flag.kind != "bool" else [f"-{flag.short}{flag.short}"]
+def by_typer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Reader:
+    return typer_reader(PROGRAM, monkeypatch, capsys)
 
 
 @pytest.mark.parametrize("path", EACH.values())
-def test_both_readers_read_every_flag_alike(path: str, by_typer: Any) -> None:
-    """Each flag of each command, in every spelling: equal Options, or refused in the same words."""
-    command = load(PATHS[path])
-    taken = 0
-    for flag in command.flags:
-        for words in spellings(flag):
-            lean = by_the_lean_reader(command, [*words, "one", "two"])
-            *_, typer = by_typer(*path.split(), *words, "one", "two")
-            assert typer == lean, words
-            taken += lean[0] != "refused"
-    assert taken >= len(command.flags)
+def test_both_readers_read_every_flag_alike(path: str, by_typer: Reader) -> None:
+    read_every_flag_alike(PROGRAM, path.split(), by_typer)
 
 
 @pytest.mark.parametrize("line", LINES.strip().splitlines())
 @pytest.mark.parametrize("path", ["run", "container create", "exec", "ps", "stop", "rm"])
-def test_both_readers_know_dockers_grammar(path: str, line: str, by_typer: Any) -> None:
+def test_both_readers_know_dockers_grammar(path: str, line: str, by_typer: Reader) -> None:
     """Combined shorts, values attached or not, `--`, negated booleans, repeated lists, and what is wrong."""
-    command, words = load(PATHS[path]), words_of(line)
+    command, words = PROGRAM.load(PATHS[path]), shlex.split(line)
     found_path, found, _, typer = by_typer(*path.split(), *words)
     assert typer == by_the_lean_reader(command, words)
     if found is command:
@@ -183,40 +96,22 @@ def test_both_readers_know_dockers_grammar(path: str, line: str, by_typer: Any) 
     "words",
     [[], ["-H", "unix:///s"], ["-Dc", "x"], ["--host=a", "--host=b", "--tls=false"], ["--config", "--tls"], ["-l=x"]],
 )
-def test_both_readers_read_the_global_options_alike(words: list[str], by_typer: Any) -> None:
+def test_both_readers_read_the_global_options_alike(words: list[str], by_typer: Reader) -> None:
     """They end at the command's name."""
     *_, leading, options = by_typer(*words, "ps", "-a")
     assert leading[:2] == seen(parse(GLOBAL_FLAGS, words))[:2]
     assert options[1] == {"all"}
 
 
-def test_every_alias_is_the_command_itself(by_typer: Any) -> None:
+def test_every_alias_is_the_command_itself(by_typer: Reader) -> None:
     for noun, names in ALIASES.items():
         for alias, name in names.items():
             path, command, *_ = by_typer(noun, alias)
-            assert (path, command) == (f"corten {noun} {name}", load(NOUNS[noun][1][name]))
+            assert (path, command) == (f"corten {noun} {name}", PROGRAM.load(NOUNS[noun][1][name]))
 
 
 def test_it_is_a_typer_application_with_one_option_for_each_flag() -> None:
-    """Made from the tables: names, shorts, kinds and help are the flags' own."""
-    import typer
-
-    app = application.application()
-    assert isinstance(app, typer.Typer)
-    assert [group.name for group in app.registered_groups] == list(NOUNS)
-    root: Any = typer.main.get_command(app)
-    for path, entry in PATHS.items():
-        found = root
-        for word in path.split():
-            found = found.get_command(typer.Context(root), word)
-        command = load(entry)
-        options = {param.opts[0]: param for param in found.params if param.param_type_name == "option"}
-        assert list(options) == [f"--{flag.name}" for flag in command.flags]
-        for flag in command.flags:
-            option = options[f"--{flag.name}"]
-            assert option.opts[1:] == ([f"-{flag.short}"] if flag.short else [])
-            assert (option.is_flag, option.multiple) == (flag.kind == "bool", flag.many)
-            assert (option.help or "", option.hidden) == (flag.help, flag.hidden)
+    one_option_for_each_flag(PROGRAM)
 
 
 def run(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -227,10 +122,12 @@ def run(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
 
 
 READERS = {
-    name: f"import os, sys\nfrom corten.docker.{name} import run\n"
-    "code = run(sys.argv[1:])\nsys.stdout.flush()\nos._exit(code)"
-    for name in ("main", "application")
-}
+    name: "import os, sys\nfrom corten import application\nfrom corten.docker.main import PROGRAM\n"
+    f"code = {call}\nsys.stdout.flush()\nos._exit(code)"
+    for name, call in {
+        "lean": "PROGRAM.run(sys.argv[1:])", "typer": "application.run(PROGRAM, sys.argv[1:])",
+    }.items()
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("reader", READERS)
@@ -255,27 +152,9 @@ def test_both_readers_execute_alike(daemon: Recorder, reader: str) -> None:
 
 
 def test_help_comes_from_typer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of every command and noun, in every spelling, with the text that the tables give."""
-    calls: list[str] = []
-    get_help = application.DockerCommand.get_help
-    monkeypatch.setattr(
-        application.DockerCommand, "get_help", lambda self, ctx: calls.append(ctx.command_path) or get_help(self, ctx)
-    )
-    for path, entry in PATHS.items():
-        words = path.split()
-        expected = usage.command_help(f"corten {path}", load(entry)) + "\n"
-        for line in ([*words, "--help"], ["help", *words], [*words, "x", "--help"] if not load(entry).stops else []):
-            if line:
-                assert main.run(line) == 0
-                assert capsys.readouterr().out == expected
-                assert calls.pop() == f"corten {path}"
-    for noun in NOUNS:
-        for line in ([noun], [noun, "--help"], [noun, "help"], ["help", noun], [noun, "-h"]):
-            assert main.run(line) == 0
-            assert capsys.readouterr().out == usage.noun_help(noun) + "\n"
-    for line in ([], ["--help"], ["-h"], ["help"], ["-D"], ["help", "--help"]):
-        assert main.run(line) == 0
-        assert capsys.readouterr().out == usage.top_help(GLOBAL_FLAGS) + "\n"
+    every_help_comes_from_typer(PROGRAM, monkeypatch, capsys)
+    assert main.run(["-D"]) == 0
+    assert capsys.readouterr().out == usage.top_help(PROGRAM) + "\n"
 
 
 @pytest.mark.parametrize(

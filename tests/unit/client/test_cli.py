@@ -99,15 +99,15 @@ def test_daemon_down_is_one_line_with_the_command_that_starts_it(words: tuple[st
 
 
 def test_every_command_has_help_and_its_summary() -> None:
-    from corten.docker import usage
-    from corten.docker.main import load
+    from corten import usage
+    from corten.docker.main import PROGRAM
 
     for path, entry in [
         *((f"corten {name}", entry) for name, entry in COMMANDS.items()),
         *((f"corten {noun} {name}", entry) for noun, (_, table) in NOUNS.items() for name, entry in table.items()),
     ]:
-        command = load(entry)
-        text = usage.command_help(path, command)
+        command = PROGRAM.load(entry)
+        text = usage.command_help(PROGRAM, path, command)
         assert text.startswith(f"Usage:  {path}")
         assert command.summary in text
         assert len({flag.name for flag in command.flags}) == len(command.flags)

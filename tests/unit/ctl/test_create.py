@@ -8,7 +8,7 @@ import pytest
 
 from corten.ctl.create import CREATE_FLAGS, creation, parse_mount
 from corten.ctl.run import start_failure
-from corten.docker.flags import parse
+from corten.flags import parse
 from corten_shared.errors import InvalidArgument
 from corten_shared.models.api import ContainerCreate
 from corten_shared.models.container import MountSpec

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from corten.docker.flags import UsageError
+from corten.flags import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Any
 
-    from corten.docker.flags import Flag, Options
-    from corten.docker.session import Session
+    from corten.flags import Flag, Options
+
+Entry = tuple[str, str, str]
+"""What a table of commands has for each: the module it is in, its name there, and its summary."""
 
 
 class Command:
@@ -17,7 +20,7 @@ class Command:
 
     `arguments` is its usage after the name; `least` and `most` bound the number of arguments;
     `stops` ends option parsing at the first argument; `failure` is the exit code for an engine's
-    error. `run(session, options)` does it and returns the exit code.
+    error. `run(session, options)` does it and returns the exit code; what a session is, its client says.
     """
 
     __slots__ = ("arguments", "failure", "flags", "least", "most", "run", "stops", "summary")
@@ -25,7 +28,7 @@ class Command:
     def __init__(
         self,
         summary: str,
-        run: Callable[[Session, Options], int],
+        run: Callable[[Any, Options], int],
         *,
         arguments: str = "",
         flags: Sequence[Flag] = (),

@@ -1,13 +1,13 @@
-"""The command line as a Typer application, made from the same tables that the lean reader reads.
+"""A client's command line as a Typer application, made from the tables that the lean reader reads.
 
-    corten                 Typer, group DockerGroup, options GLOBAL_FLAGS
-    ├── container          sub-Typer, one for each entry of NOUNS
-    │   ├── run            command, class DockerCommand, one option for each Flag of its Command
+    corten                 Typer, a `Group`, with the options in `Program.flags`
+    ├── container          sub-Typer, a `Group` for each of `Program.nouns`
+    │   ├── run            a `Single`, one option for each Flag of its Command
     │   └── ...
-    └── run, ps, ...       COMMANDS, likewise
+    └── run, ps, ...       commands without a noun, likewise
 
-It answers every line that `main.py` does not execute at once: help, completion, mistakes. Executing
-works too, and ends in the same `main.execute`; a test walks both readers over every flag. That no
+It answers every line that `Program.run` does not execute at once: help, completion, mistakes. Executing
+works too, and ends in the same `Program.execute`; a test walks both readers over every flag. That no
 command goes this way is a matter of time alone: importing typer takes 66 ms, and pydantic, through
 which typer reads values, another 100, where the whole of `corten ps` takes 26.
 
@@ -30,60 +30,55 @@ import typer
 import typer.main
 from typer.core import TyperCommand, TyperGroup
 
-from corten.docker import completion, usage
-from corten.docker.commands import ALIASES, COMMANDS, NOUNS, Entry
-from corten.docker.flags import Flag, HelpRequested, Options, UsageError, closest, scan
-from corten.docker.main import GLOBAL_FLAGS, execute, load, usage_error
-from corten.output import err, escape, out
+from corten import completion, usage
+from corten.flags import Flag, HelpRequested, Options, UsageError, closest, scan
+from corten.output import out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    from corten.docker.command import Command
+    from corten.command import Command
+    from corten.program import Program
 
-PROGRAM = "corten"
 FALSE = ":false"
 TYPES: dict[str, type] = {"int": int, "uint16": int, "bytes": int, "decimal": int, "duration": int, "bool": bool}
 """Types of flags' values by kind; all others are text as far as Typer is concerned."""
 _TYPERS_OWN = [Flag(f"{verb}-completion", "bool", "") for verb in ("install", "show")]
 
 
-def run(argv: Sequence[str]) -> int:
+def run(program: Program, argv: Sequence[str]) -> int:
     """Do what `argv` (without the program's name) says; the exit code."""
-    if completion.VARIABLE in os.environ:
+    if completion.variable(program) in os.environ:
         sys.modules.setdefault("rich", None)  # type: ignore[arg-type]  # typer would draw each help line with it
     try:
-        code = application()(list(argv), prog_name=PROGRAM, standalone_mode=False)
+        code = application(program)(list(argv), prog_name=program.name, standalone_mode=False)
     except SystemExit as exc:  # how Typer's completion leaves
         code = exc.code
     return code if isinstance(code, int) else 0
 
 
-def application() -> typer.Typer:
+def application(program: Program) -> typer.Typer:
     """The whole command line, its commands not yet loaded."""
     app = typer.Typer(
-        name=PROGRAM,
-        cls=_group_class(PROGRAM, GLOBAL_FLAGS, COMMANDS, {}),
+        name=program.name,
+        cls=_group_class(program, ""),
         invoke_without_command=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
     )
-    app.callback()(_signed(_root, _parameters(GLOBAL_FLAGS)))
-    for noun, (summary, entries) in NOUNS.items():
-        group = typer.Typer(
-            cls=_group_class(f"{PROGRAM} {noun}", (), entries, ALIASES[noun]), invoke_without_command=True, help=summary
-        )
+    app.callback()(_signed(_root, _parameters(program, program.flags)))
+    for noun, summary in program.nouns.items():
+        group = typer.Typer(cls=_group_class(program, noun), invoke_without_command=True, help=summary)
         group.callback()(_noun)
         app.add_typer(group, name=noun)
     return app
 
 
 def _root(ctx: typer.Context, **given: Any) -> None:
-    if options_of(GLOBAL_FLAGS, ctx)["version"]:
-        from corten.__main__ import version_line
-
-        out(version_line())
+    program: Program = ctx.command.program  # type: ignore[attr-defined]
+    if options_of(program.flags, ctx)["version"]:
+        out(program.version())
         raise typer.Exit
     _noun(ctx)
 
@@ -121,9 +116,10 @@ class _OnlyGiven:
         return any(name in (self._words or ()) for name in names)
 
 
-class DockerCommand(_OnlyGiven, TyperCommand):
+class Single(_OnlyGiven, TyperCommand):
     """A command that reads its words and shows its help as docker's does; a subclass for each."""
 
+    program: Program
     table: Command
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -132,12 +128,13 @@ class DockerCommand(_OnlyGiven, TyperCommand):
             words = spell(self.table.flags, args, interspersed=not self.table.stops, tolerant=ctx.resilient_parsing)
         except UsageError as exc:
             path = ctx.command_path
-            raise typer.Exit(usage_error(path, self.table.usage(path), exc, self.table.failure)) from None
+            code = self.program.mistaken(path, self.table.usage(path), exc, self.table.failure)
+            raise typer.Exit(code) from None
         return super().parse_args(ctx, words)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """The same text that `usage.py` draws from the table."""
-        formatter.write(usage.command_help(ctx.command_path, self.table))
+        formatter.write(usage.command_help(self.program, ctx.command_path, self.table))
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
         """Names of options, unless the words belong to what runs in the container by now."""
@@ -146,33 +143,32 @@ class DockerCommand(_OnlyGiven, TyperCommand):
         return _typeable(super().shell_complete(ctx, incomplete))
 
 
-class DockerGroup(_OnlyGiven, TyperGroup):
+class Group(_OnlyGiven, TyperGroup):
     """A group that makes its commands from their table when they are asked for; a subclass for each."""
 
-    path: str
-    flags: Sequence[Flag]
-    entries: Mapping[str, Entry]
-    aliases: Mapping[str, str]
+    program: Program
+    noun: str
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the options before the command's name into the context."""
-        known = [*self.flags, *_TYPERS_OWN] if self.path == PROGRAM else self.flags
+        known = [] if self.noun else [*self.program.flags, *_TYPERS_OWN]
         try:
             words = spell(known, args, interspersed=False, tolerant=ctx.resilient_parsing)
         except UsageError as exc:
-            form = f"{PROGRAM} [OPTIONS] COMMAND [ARG...]" if self.path == PROGRAM else f"{self.path} COMMAND"
-            raise typer.Exit(usage_error(self.path, form, exc)) from None
+            path = self.program.path(self.noun)
+            form = f"{path} COMMAND" if self.noun else f"{path} [OPTIONS] COMMAND [ARG...]"
+            raise typer.Exit(self.program.mistaken(path, form, exc)) from None
         return super().parse_args(ctx, words)
 
     def list_commands(self, ctx: Any) -> list[str]:
         """All names, loaded or not."""
-        return list(dict.fromkeys([*self.entries, *self.commands]))
+        return list(dict.fromkeys([*self.program.entries(self.noun), *self.commands]))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of this name or alias, or None."""
-        name = self.aliases.get(cmd_name, cmd_name)
-        if name in self.entries and name not in self.commands:
-            self.commands[name] = _command(name, load(self.entries[name]))
+        name, entries = self.program.named(self.noun, cmd_name), self.program.entries(self.noun)
+        if name in entries and name not in self.commands:
+            self.commands[name] = _command(self.program, self.noun, name, self.program.load(entries[name]))
         return self.commands.get(name)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
@@ -184,13 +180,13 @@ class DockerGroup(_OnlyGiven, TyperGroup):
             if args == ["--help"]:
                 out(ctx.get_help())
                 raise typer.Exit
-            raise typer.Exit(_unknown(self.path, args[0], self.list_commands(ctx)))
+            best = closest(args[0], self.list_commands(ctx))
+            raise typer.Exit(self.program.unknown(self.program.path(self.noun), args[0], best))
         return (found.name if found else None), found, args[1:]
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """The same text that `usage.py` draws from the tables."""
-        noun = self.path.removeprefix(PROGRAM).strip()
-        formatter.write(usage.noun_help(noun) if noun else usage.top_help(self.flags))
+        formatter.write(usage.noun_help(self.program, self.noun) if self.noun else usage.top_help(self.program))
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
         """Names of commands and options."""
@@ -201,32 +197,32 @@ def _typeable(found: list[Any]) -> list[Any]:
     return [item for item in found if not item.value.endswith(FALSE)]
 
 
-def _group_class(
-    path: str, flags: Sequence[Flag], entries: Mapping[str, Entry], aliases: Mapping[str, str]
-) -> type[DockerGroup]:
-    return type("Group", (DockerGroup,), {"path": path, "flags": flags, "entries": entries, "aliases": aliases})
+def _group_class(program: Program, noun: str) -> type[Group]:
+    return type("Group", (Group,), {"program": program, "noun": noun})
 
 
-def _command(name: str, command: Command) -> Any:
+def _command(program: Program, noun: str, name: str, command: Command) -> Any:
     """One command as Typer makes it from a function's signature."""
 
     def call(ctx: typer.Context, **given: Any) -> None:
-        leading = options_of(GLOBAL_FLAGS, ctx.find_root())
-        raise typer.Exit(execute(ctx.command_path, command, leading, options_of(command.flags, ctx)))
+        leading = options_of(program.flags, ctx.find_root())
+        options = options_of(command.flags, ctx)
+        raise typer.Exit(program.execute(ctx.command_path, command, leading, options))
 
+    complete = completion.of_arguments(program, noun, name, command)
     arguments = inspect.Parameter(
         completion.ARGUMENTS,
         inspect.Parameter.KEYWORD_ONLY,
-        default=typer.Argument(None, metavar=command.arguments, autocompletion=completion.of_arguments(name, command)),
+        default=typer.Argument(None, metavar=command.arguments, autocompletion=complete),
         annotation=list[str],
     )
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
     single.command(
         name,
-        cls=type("Command", (DockerCommand,), {"table": command}),
+        cls=type("Single", (Single,), {"program": program, "table": command}),
         help=command.summary,
         context_settings={"allow_interspersed_args": not command.stops},
-    )(_signed(call, [*_parameters(command.flags), arguments]))
+    )(_signed(call, [*_parameters(program, command.flags), arguments]))
     return typer.main.get_command(single)
 
 
@@ -237,14 +233,15 @@ def _signed(function: Callable[..., None], parameters: Sequence[inspect.Paramete
     return function
 
 
-def _parameters(flags: Sequence[Flag]) -> list[inspect.Parameter]:
+def _parameters(program: Program, flags: Sequence[Flag]) -> list[inspect.Parameter]:
     kind = inspect.Parameter.KEYWORD_ONLY
     return [
-        inspect.Parameter(_identifier(flag), kind, default=_option(flag), annotation=_type(flag)) for flag in flags
+        inspect.Parameter(_identifier(flag), kind, default=_option(program, flag), annotation=_type(flag))
+        for flag in flags
     ]
 
 
-def _option(flag: Flag) -> Any:
+def _option(program: Program, flag: Flag) -> Any:
     """A flag's Typer option. Its default is None, which says that it was not given."""
     name = f"--{flag.name}"
     return typer.Option(
@@ -255,7 +252,7 @@ def _option(flag: Flag) -> Any:
         metavar=flag.kind,
         hidden=flag.hidden,
         parser=None if flag.kind == "bool" else flag.read,
-        autocompletion=completion.of_flag(flag),
+        autocompletion=completion.of_flag(program, flag),
     )
 
 
@@ -305,11 +302,3 @@ def options_of(flags: Sequence[Flag], ctx: Any) -> Options:
                 flag.keep(value, options)
     options.args = list(ctx.params.get(completion.ARGUMENTS) or ())
     return options
-
-
-def _unknown(path: str, name: str, known: list[str]) -> int:
-    best = closest(name, known)
-    hint = f"\n\nDid you mean this?\n        {best}" if best else ""
-    form = f"Usage:  {path}\n\n" if path != PROGRAM else ""
-    err(f"corten: unknown command: {path} {escape(name)}{hint}\n\n{form}Run '{path} --help' for more information")
-    return 1

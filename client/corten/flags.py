@@ -4,14 +4,14 @@
 for commands that run something the first argument ends them too. The tables are data, so that
 help, completion and manual pages come from the same place as the parsing.
 
-This is the lean reader: what executes a command line. The same tables are a Typer application in
-`application.py`, which answers every other line. Two readers, because importing typer takes 66 ms
-and a whole `corten ps` 26 (docker's: 21; measured, see docs/performance.md).
+This is the lean reader: what executes a command line, of `corten` and of `cortenctl`. The same tables
+are a Typer application in `application.py`, which answers every other line. Two readers, because
+importing typer takes 66 ms and a whole `corten ps` 26 (docker's: 21; measured, see docs/performance.md).
 """
 
 from __future__ import annotations
 
-from corten.docker import values
+from corten import values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

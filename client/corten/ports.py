@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from corten.docker import values
+from corten import values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
