@@ -118,7 +118,7 @@ def test_a_follower_from_the_tail_gets_the_line_that_was_being_written(log: Path
         file.write(" and half\n")
     found += [line.data for line in reader.read()]
     reader.close()
-    assert found == [b"whole\n"][:tail] + [b"half and half\n"]
+    assert found == [*[b"whole\n"][:tail], b"half and half\n"]
 
 
 def test_a_follower_from_the_tail_survives_a_rotation_right_after(log: Path) -> None:
