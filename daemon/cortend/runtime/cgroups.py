@@ -48,6 +48,16 @@ class Cgroups:
             return cls("hybrid" if "" in roots else "v1", roots)
         return cls("v2", {"": roots.get("", Path("/sys/fs/cgroup"))})
 
+    def fingerprint(self) -> str:
+        """Which controllers are where: what runtimes look at, so that a remount is seen as another host."""
+        places = [f"{name}={root}" for name, root in sorted(self.roots.items())]
+        unified = self.roots.get("")
+        try:
+            on_v2 = (unified / "cgroup.controllers").read_text().split() if unified else []
+        except OSError:
+            on_v2 = []
+        return ",".join([self.layout, *places, *on_v2])
+
     def directories(self, group: str) -> list[Path]:
         """The group's existing directories, one of each hierarchy."""
         relative = _relative(group)

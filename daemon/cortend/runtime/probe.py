@@ -2,7 +2,7 @@
 
 A version says little: crun 1.8 refuses hybrid control groups, a runtime may miss a library or a capability.
 So each one makes namespaces, mounts and a control group for real; the answer is kept under the state root
-for this program file, this boot and this layout.
+for this program file, this boot and this layout of controllers.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ async def probe_all(candidates: Mapping[str, str], *, state: Path, cgroups: Cgro
 
 def _stamp(path: str, cgroups: Cgroups) -> str:
     status = Path(path).stat()
-    return f"{path} {status.st_mtime_ns} {status.st_size} {boot_id()} {cgroups.layout}"
+    return f"{path} {status.st_mtime_ns} {status.st_size} {boot_id()} {cgroups.fingerprint()}"
 
 
 def _load(cache: Path) -> dict[str, list[Any]]:

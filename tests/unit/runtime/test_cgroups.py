@@ -79,3 +79,16 @@ def test_this_host_s_layout_is_found() -> None:
     cgroups = Cgroups.detect()
     assert cgroups.layout in ("v1", "hybrid", "v2")
     assert all(path.is_dir() for path in cgroups.roots.values())
+
+
+def test_a_controller_that_moves_makes_another_host(tmp_path: Path) -> None:
+    """What a runtime said before hugetlb went from v2 to v1 no longer counts."""
+    unified = tmp_path / "unified"
+    unified.mkdir()
+    (unified / "cgroup.controllers").write_text("hugetlb\n")
+    roots = {"": unified, "memory": tmp_path / "memory"}
+    before = Cgroups("hybrid", roots).fingerprint()
+    (unified / "cgroup.controllers").write_text("\n")
+    moved = Cgroups("hybrid", {**roots, "hugetlb": tmp_path / "hugetlb"}).fingerprint()
+    assert before != moved
+    assert moved == Cgroups("hybrid", {"hugetlb": tmp_path / "hugetlb", **roots}).fingerprint()
