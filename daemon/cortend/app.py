@@ -26,6 +26,7 @@ from cortend.config import Config
 from cortend.content.local import LocalBlobStore
 from cortend.core import platforms
 from cortend.diff.apply import ChildApplier
+from cortend.diff.archive import TarIndexer
 from cortend.diff.limits import Limits
 from cortend.events.exchange import Exchange
 from cortend.linux.process import boot_id
@@ -47,7 +48,10 @@ from cortend.services.containers import ContainerService
 from cortend.services.download import Downloader
 from cortend.services.events import EventService
 from cortend.services.exec import ExecService
+from cortend.services.image_catalog import ImageCatalog
 from cortend.services.image_documents import DocumentStore
+from cortend.services.image_load import ImageLoadService
+from cortend.services.image_save import ImageSaveService
 from cortend.services.images import ImageService
 from cortend.services.launch import Launcher
 from cortend.services.oci_spec import SpecBuilder
@@ -114,6 +118,8 @@ async def open_application(config: Config, status: Callable[[str], None]) -> Asy
             containers=running.containers,
             execs=running.execs,
             images=imaging.images,
+            saves=imaging.saves,
+            loads=imaging.loads,
             pulls=imaging.pulls,
             volumes=running.volumes,
             system=system,
@@ -182,6 +188,8 @@ class Imaging:
     downloader: Downloader
     pulls: PullService
     images: ImageService
+    saves: ImageSaveService
+    loads: ImageLoadService
 
 
 def build_imaging(config: Config, stores: Stores, workers: ThreadWorkers, collect: CollectService) -> Imaging:
@@ -220,7 +228,24 @@ def build_imaging(config: Config, stores: Stores, workers: ThreadWorkers, collec
         snapshotter=config.snapshots.driver,
         request_gc=collect.request,
     )
-    return Imaging(registries, downloader, pulls, images)
+    saves = ImageSaveService(
+        metadata=stores.database,
+        content=stores.content,
+        documents=documents,
+        catalog=ImageCatalog(stores.database, documents, unpacker.snapshotter(config.snapshots.driver)),
+        workers=workers,
+    )
+    loads = ImageLoadService(
+        metadata=stores.database,
+        content=stores.content,
+        documents=documents,
+        unpacker=unpacker,
+        reader=TarIndexer(),
+        workers=workers,
+        snapshotter=config.snapshots.driver,
+        directory=config.root,
+    )
+    return Imaging(registries, downloader, pulls, images, saves, loads)
 
 
 @dataclass(frozen=True, slots=True)

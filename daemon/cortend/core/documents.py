@@ -23,6 +23,7 @@ from corten_shared.models.oci import (
     MANIFESTS,
     OCI_INDEX,
     OCI_MANIFEST,
+    ArchivedImage,
     ImageConfig,
     Index,
     Manifest,
@@ -35,19 +36,28 @@ MAX_LAYERS = 512
 MAX_INDEX_DEPTH = 4
 """How many indexes may stand between a tag and its manifest."""
 
+MAX_ARCHIVED = 1024
+"""How many images one docker archive may have."""
+
 _D = TypeVar("_D", bound=Document)
 
 
 def load_json(data: bytes, what: str) -> dict[str, Any]:
     """The JSON object in `data`; raises InvalidArgument naming `what`."""
+    value = _decoded(data, what)
+    if not isinstance(value, dict):
+        raise InvalidArgument(f"{what} is no JSON object", subject=what)
+    return value
+
+
+def _decoded(data: bytes, what: str) -> Any:
     try:
         value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         reason = "nested too deep" if isinstance(error, RecursionError) else str(error)[:200]
         raise InvalidArgument(f"{what} is not valid JSON: {reason}", subject=what) from error
-    if not isinstance(value, dict):
-        raise InvalidArgument(f"{what} is no JSON object", subject=what)
-    _check_depth(value, what)
+    if isinstance(value, dict | list):
+        _check_depth(value, what)
     return value
 
 
@@ -97,6 +107,16 @@ def parse_config(data: bytes, what: str) -> ImageConfig:
     return _validated(ImageConfig, load_json(data, what), what)
 
 
+def parse_archive_manifest(data: bytes, what: str) -> list[ArchivedImage]:
+    """The manifest.json of a docker archive; raises InvalidArgument."""
+    value = _decoded(data, what)
+    if not isinstance(value, list) or not value:
+        raise InvalidArgument(f"{what} is no list of images", subject=what)
+    if len(value) > MAX_ARCHIVED:
+        raise InvalidArgument(f"{what} has {len(value)} images, more than {MAX_ARCHIVED}", subject=what)
+    return [_validated(ArchivedImage, image, what) for image in value]
+
+
 def _check_claims(
     value: dict[str, Any], media_type: str, allowed: set[str], foreign: tuple[str, ...], what: str
 ) -> None:
@@ -115,7 +135,7 @@ def _check_claims(
         raise InvalidArgument(f"{what} has an unsupported schemaVersion", subject=what)
 
 
-def _validated(cls: type[_D], value: dict[str, Any], what: str) -> _D:
+def _validated(cls: type[_D], value: Any, what: str) -> _D:
     try:
         return cls.model_validate(value)
     except InvalidArgument as error:  # of a digest

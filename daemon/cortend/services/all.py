@@ -15,6 +15,8 @@ from cortend.services.collect import CollectService
 from cortend.services.containers import ContainerService
 from cortend.services.events import EventService
 from cortend.services.exec import ExecService
+from cortend.services.image_load import ImageLoadService
+from cortend.services.image_save import ImageSaveService
 from cortend.services.images import ImageService
 from cortend.services.pull import PullService
 from cortend.services.system import SystemService
@@ -28,6 +30,8 @@ class Services:
     containers: ContainerService
     execs: ExecService
     images: ImageService
+    saves: ImageSaveService
+    loads: ImageLoadService
     pulls: PullService
     volumes: VolumeService
     system: SystemService

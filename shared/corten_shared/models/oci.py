@@ -91,6 +91,19 @@ class Manifest(Document):
     annotations: dict[str, str] | None = None
 
 
+class ArchivedImage(Document):
+    """One image in the manifest.json of a docker archive: names of its files inside the archive, and its names."""
+
+    config: str = Field(alias="Config")
+    repo_tags: list[str] | None = Field(default=None, alias="RepoTags", max_length=1024)
+    layers: list[str] = Field(alias="Layers", max_length=512)
+
+    @field_validator("layers", mode="before")
+    @classmethod
+    def _null_is_none(cls, value: Any) -> Any:
+        return [] if value is None else value
+
+
 class RootFS(Document):
     """The uncompressed digests of an image's layers, lowest first."""
 

@@ -48,6 +48,7 @@ ACTIONS: dict[str, tuple[str, str]] = {
     "/images/create": ("image", "create"),
     "/images/update": ("image", "tag"),
     "/images/delete": ("image", "delete"),
+    "/images/load": ("image", "load"),
     "/networks/connect": ("network", "connect"),
     "/networks/disconnect": ("network", "disconnect"),
     "/volumes/create": ("volume", "create"),

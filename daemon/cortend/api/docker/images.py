@@ -1,15 +1,17 @@
-"""Images that are here, and getting more: list, inspect, history, tag, remove, pull, import."""
+"""Images that are here, and getting more: list, inspect, history, tag, remove, pull, import, save, load."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
 from starlette.responses import Response
 
 from corten_shared.errors import CortenError, InvalidArgument
 from corten_shared.models.image import PullProgress
+from corten_shared.models.oci import Platform
 from cortend.api.docker import image_list, versions
 from cortend.api.docker.call import NAMESPACE, Call
 from cortend.api.docker.containers import until_of
@@ -19,6 +21,7 @@ from cortend.api.docker.image_changes import apply_changes
 from cortend.api.docker.responses import Stream, dump, json_response
 from cortend.api.docker.routing import Route
 from cortend.api.docker.translate_image import created_ns, image_document, image_summary
+from cortend.core.documents import load_json
 from cortend.services.image_catalog import ImageView
 from cortend.services.images import HistoryItem
 
@@ -37,6 +40,9 @@ def routes(services: Services) -> Iterable[Route]:
         Route("GET", "/images/json", api.list),
         Route("POST", "/images/create", api.create),
         Route("POST", "/images/prune", api.prune),
+        Route("GET", "/images/get", api.save),
+        Route("POST", "/images/load", api.load),
+        Route("GET", "/images/{name:path}/get", api.save),
         Route("GET", "/images/{name:path}/json", api.inspect),
         Route("GET", "/images/{name:path}/history", api.history),
         Route("POST", "/images/{name:path}/tag", api.tag),
@@ -50,6 +56,8 @@ class Images:
     def __init__(self, services: Services) -> None:
         self._images = services.images
         self._pulls = services.pulls
+        self._saves = services.saves
+        self._loads = services.loads
         self._snapshotter = next(iter(services.snapshotters), "")
 
     async def list(self, call: Call) -> Response:
@@ -141,6 +149,36 @@ class Images:
         )
         return Stream(_one(_line({"status": view.id})), "application/json")
 
+    async def save(self, call: Call) -> Response:
+        """GET /images/get?names= and /images/{name}/get: a tar, streamed."""
+        names = [call.params["name"]] if "name" in call.params else call.query.getlist("names")
+        chunks = self._saves.save(NAMESPACE, [name for name in names if name], wanted=_platforms(call))
+        # An unknown name is still an error with a status.
+        first = await anext(chunks)
+        return Stream(_chain(first, chunks), "application/x-tar")
+
+    async def load(self, call: Call) -> Response:
+        """POST /images/load: what came, a line for each name. A bad archive is an error with a status."""
+        loaded = await self._loads.load(NAMESPACE, call.request.stream(), wanted=_platforms(call))
+        lines = (f"Loaded image: {image.name}" if image.name else f"Loaded image ID: {image.id}" for image in loaded)
+        return Stream(_one(b"".join(_line({"stream": f"{line}\n"}) for line in lines)), "application/json")
+
+
+def _platforms(call: Call) -> list[Platform]:
+    """The parameter `platform`: JSON of os, architecture and variant; there may be several."""
+    found: list[Platform] = []
+    for text in call.query.getlist("platform"):
+        if not text:
+            continue
+        try:
+            platform = Platform.model_validate(load_json(text.encode("utf-8", "replace"), "platform"))
+        except ValidationError as error:
+            raise InvalidArgument(f"invalid platform {text[:80]!r}") from error
+        if not platform.os or not platform.architecture:
+            raise InvalidArgument(f"invalid platform {text[:80]!r}", hint="os and architecture must be given")
+        found.append(platform)
+    return found
+
 
 def _join(name: str, tag: str) -> str:
     """A reference of its two parameters; the tag may be a digest, and may be in the name already."""
@@ -162,6 +200,16 @@ def _history_row(item: HistoryItem) -> dict[str, Any]:
 
 async def _one(chunk: bytes) -> AsyncIterator[bytes]:
     yield chunk
+
+
+async def _chain(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+    """All of a stream that was begun; it is closed with this one."""
+    try:
+        yield first
+        async for chunk in rest:
+            yield chunk
+    finally:
+        await rest.aclose()
 
 
 async def _progress(first: PullProgress, rest: AsyncIterator[PullProgress]) -> AsyncIterator[bytes]:

@@ -273,6 +273,8 @@ class Engine:
             execs=self.execs,
             pulls=self.pulls,
             images=SimpleNamespace(),
+            saves=SimpleNamespace(),
+            loads=SimpleNamespace(),
             volumes=SimpleNamespace(),
             system=SimpleNamespace(),
             network=SimpleNamespace(network=lambda: bridge),
