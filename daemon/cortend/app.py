@@ -27,6 +27,7 @@ from cortend.content.local import LocalBlobStore
 from cortend.core import platforms
 from cortend.diff.apply import ChildApplier
 from cortend.diff.archive import TarIndexer
+from cortend.diff.archiver import ChildArchiver
 from cortend.diff.limits import Limits
 from cortend.events.exchange import Exchange
 from cortend.linux.process import boot_id
@@ -43,6 +44,7 @@ from cortend.runtime.facts import read_facts
 from cortend.runtime.host import LinuxHost
 from cortend.runtime.tasks import DEFAULT_RUNTIMES, Tasks
 from cortend.services.all import Services
+from cortend.services.archive import ArchiveService
 from cortend.services.collect import CollectService
 from cortend.services.containers import ContainerService
 from cortend.services.download import Downloader
@@ -117,6 +119,7 @@ async def open_application(config: Config, status: Callable[[str], None]) -> Asy
         services = Services(
             containers=running.containers,
             execs=running.execs,
+            archives=running.archives,
             images=imaging.images,
             saves=imaging.saves,
             loads=imaging.loads,
@@ -256,6 +259,7 @@ class Running:
     supervisor: Supervisor
     containers: ContainerService
     execs: ExecService
+    archives: ArchiveService
     recovery: Recovery
 
 
@@ -306,6 +310,16 @@ def build_running(
         workers=workers,
         background=supervisor.background,
     )
+    archives = ArchiveService(
+        archiver=ChildArchiver(),
+        containers=containers,
+        volumes=volumes,
+        metadata=metadata,
+        snapshotters=stores.snapshotters,
+        runtime=tasks,
+        supervisor=supervisor,
+        workers=workers,
+    )
     recovery = Recovery(
         settings=settings,
         metadata=metadata,
@@ -318,7 +332,7 @@ def build_running(
         workers=workers,
         boot_id=host.boot_id,
     )
-    return Running(volumes, supervisor, containers, execs, recovery)
+    return Running(volumes, supervisor, containers, execs, archives, recovery)
 
 
 async def build_system(

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 _CONTAINER: dict[str, Entry] = {
     "attach": ("attach", "ATTACH", "Attach local standard input, output, and error to a running container"),
     "create": ("run", "CREATE", "Create a new container"),
+    "diff": ("files", "DIFF", "Inspect changes to files or directories on a container's filesystem"),
     "exec": ("exec", "EXEC", "Execute a command in a running container"),
+    "export": ("files", "EXPORT", "Export a container's filesystem as a tar archive"),
     "inspect": ("inspect", "CONTAINER_INSPECT", "Show all that is known of containers"),
     "kill": ("lifecycle", "KILL", "Kill one or more running containers"),
     "logs": ("logs", "LOGS", "Fetch the logs of a container"),

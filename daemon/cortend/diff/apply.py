@@ -32,7 +32,7 @@ class ChildApplier:
 
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
-        self._paths = _import_paths()
+        self._paths = import_paths()
 
     async def apply(
         self,
@@ -61,7 +61,7 @@ class ChildApplier:
             message = f"unpacking a layer took longer than {self._limits.seconds} seconds"
             raise DeadlineExceeded(message) from None
         finally:
-            await _reap(process)
+            await reap(process)
 
 
 def target_of(mounts: Sequence[Mount]) -> tuple[str, str]:
@@ -117,7 +117,7 @@ def _silent(code: int, stderr: bytes) -> CortenError:
     return Internal(f"unpacking a layer failed ({code}): {lines[-1] if lines else 'no message'}")
 
 
-async def _reap(process: asyncio.subprocess.Process) -> None:
+async def reap(process: asyncio.subprocess.Process) -> None:
     """However it ended, the child is gone afterwards: nothing may write into the target any more."""
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
@@ -134,7 +134,7 @@ async def _reap(process: asyncio.subprocess.Process) -> None:
         raise cancelled
 
 
-def _import_paths() -> tuple[str, str]:
+def import_paths() -> tuple[str, str]:
     """Where the child finds this package, and the decompressors."""
     package = str(Path(__file__).resolve().parents[2])
     found = importlib.util.find_spec("isal")

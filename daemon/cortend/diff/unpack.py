@@ -29,7 +29,7 @@ from cortend.linux.namespaces import CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, en
 
 _STEP = 1 << 20
 _OPEN_FILES = 1024
-_KEEP = {
+KEEP = {
     priv.CAP_CHOWN, priv.CAP_DAC_OVERRIDE, priv.CAP_FOWNER, priv.CAP_FSETID, priv.CAP_MKNOD, priv.CAP_SETFCAP,
 }  # fmt: skip
 
@@ -74,9 +74,14 @@ def confine(target: str, overlay: bool, limits: Limits) -> None:
     make_private("/")
     mount(target, target, None, MS_BIND)
     enter_root(target)
+    seal(KEEP | {priv.CAP_SYS_ADMIN} if overlay else KEEP, limits)
+
+
+def seal(capabilities: set[int], limits: Limits) -> None:
+    """Give up everything but `capabilities`, and importing: names mean the new root's files from here on."""
     os.umask(0)
     priv.set_no_new_privs()
-    priv.drop_capabilities(_KEEP | {priv.CAP_SYS_ADMIN} if overlay else _KEEP)
+    priv.drop_capabilities(capabilities)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _lower(resource.RLIMIT_AS, limits.memory)
     _lower(resource.RLIMIT_NOFILE, _OPEN_FILES)

@@ -11,6 +11,7 @@ from cortend.core.network import NetworkDriver
 from cortend.core.runtime import TaskRuntime
 from cortend.core.snapshots import Snapshotter
 from cortend.core.workers import Workers
+from cortend.services.archive import ArchiveService
 from cortend.services.collect import CollectService
 from cortend.services.containers import ContainerService
 from cortend.services.events import EventService
@@ -29,6 +30,7 @@ class Services:
 
     containers: ContainerService
     execs: ExecService
+    archives: ArchiveService
     images: ImageService
     saves: ImageSaveService
     loads: ImageLoadService

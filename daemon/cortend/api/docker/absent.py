@@ -25,11 +25,6 @@ _NOT_YET = (
     ("POST", "/commit", "committing containers to images"),
     ("GET", "/images/search", "searching registries"),
     ("POST", "/images/{name:path}/push", "pushing images"),
-    ("GET", "/containers/{id}/changes", "listing a container's changes"),
-    ("GET", "/containers/{id}/export", "exporting containers"),
-    ("GET", "/containers/{id}/archive", "copying files"),
-    ("HEAD", "/containers/{id}/archive", "copying files"),
-    ("PUT", "/containers/{id}/archive", "copying files"),
     ("GET", "/containers/{id}/attach/ws", "attaching over a websocket"),
     ("GET", "/distribution/{name:path}/json", "looking images up in their registry"),
 )

@@ -15,6 +15,7 @@ import cortend
 from corten_shared.errors import Cancelled, CortenError, NotFound
 from cortend.api.docker import (
     absent,
+    archive,
     containers,
     disk_usage,
     events,
@@ -41,7 +42,7 @@ _VERSIONED = re.compile(r"/v([0-9.]+)(/.*)?\Z")
 
 def routes(services: Services) -> Iterable[Route]:
     """Every route of the Engine API."""
-    for module in (system, disk_usage, events, containers, processes, exec, images, networks, volumes, absent):
+    for module in (system, disk_usage, events, containers, processes, exec, archive, images, networks, volumes, absent):
         yield from module.routes(services)
 
 

@@ -275,6 +275,7 @@ class Engine:
             images=SimpleNamespace(),
             saves=SimpleNamespace(),
             loads=SimpleNamespace(),
+            archives=SimpleNamespace(),
             volumes=SimpleNamespace(),
             system=SimpleNamespace(),
             network=SimpleNamespace(network=lambda: bridge),

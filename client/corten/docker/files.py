@@ -1,0 +1,75 @@
+"""A container's files as a whole: export, diff."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from corten import tty
+from corten.command import Command
+from corten.docker.engine import container_path
+from corten.flags import Flag
+from corten.output import escape, out
+from corten_shared.errors import CortenError, InvalidArgument
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from corten.docker.session import Session
+    from corten.flags import Options
+    from corten.transport import Response
+
+_KINDS = "CAD"
+"""By the API's number: changed, added, deleted."""
+
+
+def _run_export(session: Session, options: Options) -> int:
+    path = options["output"]
+    if not path and tty.is_terminal(1):
+        raise CortenError("cowardly refusing to save to a terminal. Use the -o flag or redirect")
+    with session.engine.open("GET", container_path(options.args[0], "/export")) as reply:
+        if path:
+            _save(reply, path)
+        else:
+            sys.stdout.flush()
+            for data in reply.chunks():
+                sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+    return 0
+
+
+def _save(reply: Response, path: str) -> None:
+    """Write beside the target and rename: an archive is there whole, or not at all."""
+    temporary = f"{path}.{os.getpid()}.tmp"
+    try:
+        with open(temporary, "xb") as file:
+            for data in reply.chunks():
+                file.write(data)
+        os.replace(temporary, path)
+    except OSError as exc:
+        raise InvalidArgument(f"failed to export container: {path}: {exc.strerror or exc}") from None
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def _run_diff(session: Session, options: Options) -> int:
+    for change in session.engine.call("GET", container_path(options.args[0], "/changes")) or ():
+        out(f"{_KINDS[change['Kind']]} {escape(change['Path'])}")
+    return 0
+
+
+EXPORT = Command(
+    "Export a container's filesystem as a tar archive",
+    _run_export,
+    arguments="CONTAINER",
+    flags=[Flag("output", "string", "Write to a file, instead of STDOUT", short="o")],
+    least=1,
+    most=1,
+)
+DIFF = Command(
+    "Inspect changes to files or directories on a container's filesystem",
+    _run_diff,
+    arguments="CONTAINER",
+    least=1,
+    most=1,
+)
