@@ -329,6 +329,7 @@ def build_running(
         launcher=launcher,
         supervisor=supervisor,
         containers=containers,
+        volumes=volumes,
         workers=workers,
         boot_id=host.boot_id,
     )

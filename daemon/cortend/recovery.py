@@ -6,7 +6,7 @@ The database is the authority for intent, the kernel for what lives, the exit fi
 2. records    drop containers that were never acknowledged (their snapshot was not made)
 3. leftovers  clear bundles, conmons, cgroups and mounts that no running task owns
 4. network    bring bridge and rules up for live endpoints, sweep the others
-5. disk       free directories of containers and snapshots that no record names
+5. disk       free directories, volumes and snapshots of containers that no record names
 6. policies   start again what its restart policy wants (after READY: it may take long)
 
 Every step is idempotent: a crash during recovery is repaired by the next one.
@@ -32,6 +32,7 @@ from cortend.services.containers import ContainerService
 from cortend.services.launch import Launcher
 from cortend.services.settings import ContainerSettings
 from cortend.services.supervisor import Supervisor
+from cortend.services.volumes import VolumeService
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class Recovery:
         launcher: Launcher,
         supervisor: Supervisor,
         containers: ContainerService,
+        volumes: VolumeService,
         workers: Workers,
         boot_id: str,
     ) -> None:
@@ -63,6 +65,7 @@ class Recovery:
         self._launcher = launcher
         self._supervisor = supervisor
         self._containers = containers
+        self._volumes = volumes
         self._workers = workers
         self._boot_id = boot_id
 
@@ -118,7 +121,7 @@ class Recovery:
         for ns, record, task in await self._workers.run(self._all):
             if task is None and not await self._workers.run(self._has_snapshot, ns, record):
                 log.warning("container %s was never made whole; it is dropped", record.name)
-                await self._containers.remove(ns, record.id)
+                await self._containers.remove(ns, record.id, volumes=True)
 
     def _has_snapshot(self, ns: str, record: ContainerRecord) -> bool:
         snapshotter = self._snapshotters.get(record.snapshotter)
@@ -174,6 +177,7 @@ class Recovery:
         for directory in self._settings.data.glob("*/*"):
             if (directory.parent.name, directory.name) not in known:
                 shutil.rmtree(directory, ignore_errors=True)
+        self._volumes.sweep()
         for snapshotter in self._snapshotters.values():
             snapshotter.cleanup()
 

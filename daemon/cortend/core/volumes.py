@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 from corten_shared.models.volume import VolumeRecord
@@ -18,10 +19,18 @@ class VolumeStore(Protocol):
         """Ordered by name."""
         ...
 
+    def walk(self) -> Iterator[tuple[str, VolumeRecord]]:
+        """Every volume with its namespace."""
+        ...
+
     def create(
-        self, ns: str, name: str, *, labels: dict[str, str] | None = None, anonymous: bool = False
+        self, ns: str, name: str, *, labels: dict[str, str] | None = None, anonymous: bool = False, owner: str = ""
     ) -> VolumeRecord:
         """A new volume, or the one that has the name already. Raises InvalidArgument (malformed name)."""
+        ...
+
+    def disown(self, ns: str, name: str) -> None:
+        """The volume outlives its container from now on. Idempotent; raises NotFound."""
         ...
 
     def remove(self, ns: str, name: str) -> None:

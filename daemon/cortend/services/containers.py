@@ -84,9 +84,6 @@ class ContainerService(ContainerObserver):
         warnings = checks.check(spec, self._runtime)
         container_id = new_id()
         key = TaskKey(ns, container_id)
-        mounts = await self._workers.run(
-            self._volumes.resolve, ns, [*spec.mounts, *anonymous_volumes(spec)]
-        )
         snapshotter = request.snapshotter or self._settings.snapshotter
         record = ContainerRecord(
             id=container_id,
@@ -98,7 +95,7 @@ class ContainerService(ContainerObserver):
             snapshotter=snapshotter,
             snapshot_key=container_id,
             labels=labels_of(request.labels, image.config.config),
-            spec=spec.model_copy(update={"mounts": mounts}),
+            spec=spec,
             extensions=request.extensions,
             created_at=times.now(),
             updated_at=times.now(),
@@ -110,6 +107,9 @@ class ContainerService(ContainerObserver):
         snapshotter = self._snapshotters[record.snapshotter]
         with contextlib.ExitStack() as undo:
             undo.callback(self._drop_files, key)
+            wanted = [*record.spec.mounts, *anonymous_volumes(record.spec)]
+            mounts = self._volumes.resolve(key.ns, wanted, key.id)
+            record = record.model_copy(update={"spec": record.spec.model_copy(update={"mounts": mounts})})
             undo.callback(self._volumes.remove_anonymous, key.ns, record.spec.mounts)
             self._settings.logs(*key).mkdir(mode=0o700, parents=True)
             # The row first: from here on the record keeps the snapshot from the collector.
@@ -386,6 +386,8 @@ class ContainerService(ContainerObserver):
         self, key: TaskKey, record: ContainerRecord, result: WaitResult, *, volumes: bool = False
     ) -> None:
         def delete() -> None:
+            if not volumes:
+                self._volumes.keep_anonymous(key.ns, record.spec.mounts)
             with self._metadata.update() as tx:
                 delete_rows(tx, key, record)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import secrets
 from collections.abc import Callable, Iterable
@@ -14,6 +15,8 @@ from corten_shared.models.volume import VolumeRecord
 from cortend.core.metadata import Metadata
 from cortend.core.volumes import VolumeStore
 from cortend.core.workers import Workers
+
+log = logging.getLogger(__name__)
 
 Volumes = list[VolumeRecord]
 Names = list[str]
@@ -93,8 +96,8 @@ class VolumeService:
                 if any(mount.type == "volume" and mount.source == name for mount in record.spec.mounts)
             ]
 
-    def resolve(self, ns: str, mounts: Iterable[MountSpec]) -> Mounts:
-        """The mounts with every volume existing and named, and every bind source checked.
+    def resolve(self, ns: str, mounts: Iterable[MountSpec], owner: str) -> Mounts:
+        """The mounts of the container `owner` with every volume existing and named, and every bind source checked.
 
         Raises InvalidArgument for a bind source that is missing, relative, or not what it was said to be, and
         for two mounts of one target.
@@ -108,7 +111,7 @@ class VolumeService:
                 if mount.type == "volume":
                     anonymous = not mount.source
                     mount = mount.model_copy(update={"source": mount.source or secrets.token_hex(32)})
-                    self._store.create(ns, mount.source, anonymous=anonymous)
+                    self._store.create(ns, mount.source, anonymous=anonymous, owner=owner if anonymous else "")
                     made += [mount] if anonymous else []
                 elif mount.type == "bind":
                     self._check_bind(mount)
@@ -139,6 +142,22 @@ class VolumeService:
             with contextlib.suppress(NotFound):
                 if self._store.get(ns, mount.source).anonymous and not self.users(ns, mount.source):
                     self._delete(ns, mount.source)
+
+    def keep_anonymous(self, ns: str, mounts: Iterable[MountSpec]) -> None:
+        """The container of these mounts goes and leaves its anonymous volumes behind."""
+        for mount in mounts:
+            if mount.type == "volume" and _ANONYMOUS.match(mount.source):
+                with contextlib.suppress(NotFound):
+                    self._store.disown(ns, mount.source)
+
+    def sweep(self) -> None:
+        """Remove the volumes of containers that a crash kept from being made, or from being removed, whole."""
+        with self._metadata.view() as tx:
+            known = {record.id for namespace in tx.namespaces.list() for record in tx.containers.list(namespace.name)}
+        for ns, volume in self._store.walk():
+            if volume.owner and volume.owner not in known and not self.users(ns, volume.name):
+                log.warning("removing volume %s, whose container %s is gone", volume.name, volume.owner[:12])
+                self._delete(ns, volume.name)
 
     def mountpoint(self, ns: str, name: str) -> str:
         """Where a volume's data is on the host; raises NotFound."""

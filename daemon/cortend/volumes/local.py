@@ -15,6 +15,7 @@ import re
 import secrets
 import shutil
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from corten_shared import times
@@ -33,6 +34,8 @@ class LocalVolumes:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         for left in root.glob("*/.removing-*"):
             shutil.rmtree(left, ignore_errors=True)
+        for path in root.glob("*/[!.]*"):
+            _drop_half_made(path)
 
     def get(self, ns: str, name: str) -> VolumeRecord:
         """Raises NotFound."""
@@ -46,8 +49,14 @@ class LocalVolumes:
         records = [self._read(path) for path in sorted((self._root / ns).glob("[!.]*"))]
         return [record for record in records if record is not None]
 
+    def walk(self) -> Iterator[tuple[str, VolumeRecord]]:
+        """Every volume with its namespace."""
+        for folder in sorted(self._root.glob("*/")):
+            for record in self.list(folder.name):
+                yield folder.name, record
+
     def create(
-        self, ns: str, name: str, *, labels: dict[str, str] | None = None, anonymous: bool = False
+        self, ns: str, name: str, *, labels: dict[str, str] | None = None, anonymous: bool = False, owner: str = ""
     ) -> VolumeRecord:
         """A new volume, or the one that has the name already."""
         if not _NAME.match(name):
@@ -66,10 +75,19 @@ class LocalVolumes:
                 mountpoint=str(path / "_data"),
                 labels=labels or {},
                 anonymous=anonymous,
+                owner=owner,
                 created_at=times.now(),
             )
             _write_durably(path / "volume.json", record.model_dump_json().encode())
         return record
+
+    def disown(self, ns: str, name: str) -> None:
+        """The volume outlives its container from now on."""
+        with self._lock:
+            record = self.get(ns, name)
+            if record.owner:
+                kept = record.model_copy(update={"owner": ""})
+                _write_durably(self._path(ns, name) / "volume.json", kept.model_dump_json().encode())
 
     def remove(self, ns: str, name: str) -> None:
         """Remove a volume and its data."""
@@ -93,6 +111,16 @@ class LocalVolumes:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             return VolumeRecord.model_validate_json((path / "volume.json").read_bytes())
         return None
+
+
+def _drop_half_made(path: Path) -> None:
+    """Remove what a crash left of a volume's creation. One without a record that holds data is left alone."""
+    if (path / "volume.json").exists():
+        return
+    (path / "volume.tmp").unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        (path / "_data").rmdir()
+        path.rmdir()
 
 
 def _write_durably(path: Path, data: bytes) -> None:

@@ -7,7 +7,10 @@ from corten_shared.times import Timestamp
 
 
 class VolumeRecord(Record):
-    """A named volume; `anonymous` ones were made for a container and go with `rm -v` and `--rm`."""
+    """A named volume; `anonymous` ones were made for a container and go with `rm -v` and `--rm`.
+
+    `owner` is that container's id, until it is removed and leaves the volume behind.
+    """
 
     name: str
     driver: str = "local"
@@ -15,4 +18,5 @@ class VolumeRecord(Record):
     labels: dict[str, str] = {}
     options: dict[str, str] = {}
     anonymous: bool = False
+    owner: str = ""
     created_at: Timestamp
