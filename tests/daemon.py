@@ -123,6 +123,17 @@ class Cortend:
         finally:
             os.close(pidfd)
 
+    def spawn(self) -> None:
+        """Start it and do not wait: for a test that ends it while it starts."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [BIN / "cortend", "--config", self.config, "--log-format", "text"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
     def kill(self) -> None:
         """kill -9, and wait for the end."""
         assert self.process is not None

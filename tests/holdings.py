@@ -18,6 +18,9 @@ from pathlib import Path
 from daemon import Cortend, eventually
 
 
+_NOT_PER_CONTAINER = ("snapshots", "ingests", "descriptors")
+
+
 @dataclass(frozen=True)
 class Holdings:
     """Names of everything that belongs to one daemon's containers."""
@@ -62,7 +65,7 @@ class Holdings:
     @classmethod
     def when_idle(cls, daemon: Cortend) -> Holdings:
         """What it holds once everything of the containers that were is gone; there must be none now."""
-        per_container = [name for name in cls.__dataclass_fields__ if name not in ("snapshots", "descriptors")]
+        per_container = [name for name in cls.__dataclass_fields__ if name not in _NOT_PER_CONTAINER]
 
         def idle() -> Holdings | None:
             found = cls.of(daemon)
