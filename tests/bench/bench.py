@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Time the same container work on corten and on Debian's docker, podman and containerd.
 
-    make bench                                    everything; about half an hour
+    make bench                                    everything; about twenty minutes
     make bench BENCH_ARGS='--small'               without the 670 MB image
     make bench BENCH_ARGS='--only run_rm,exec'    some metrics; --list names them
 

@@ -52,6 +52,13 @@ class Engine:
     def version(self) -> list[str]:
         return [self.command[0], "--version"]
 
+    def about(self) -> str:
+        """Its version, and the OCI runtime that it took where there is a choice."""
+        said = run(self.version()).splitlines()[0]
+        if "corten" in self.name:
+            said += ", on " + run(self._do("info", "--format", "{{.DefaultRuntime}}")).strip()
+        return said
+
     def ps(self) -> list[str]:
         return self._do("ps", "-a")
 
@@ -143,26 +150,30 @@ class Ctr(Engine):
 
 
 @contextlib.contextmanager
-def corten(base: Path, registry: str) -> Iterator[Engine]:
-    """A cortend with every key at its default but the places."""
-    server = cortends.Cortend(base / "corten")
+def corten(base: Path, registry: str, *, name: str = "corten", runtime: str = "") -> Iterator[Engine]:
+    """A cortend with every key at its default but the places, and the runtime when one is given."""
+    server = cortends.Cortend(base / name)
     server.cgroup = cgroup(base)
-    server.config.write_text(server._config())
+    chosen = f'[runtime]\ndefault = "{runtime}"\n' if runtime else "[runtime]\n"
+    server.config.write_text(server._config().replace("[runtime]\n", chosen))
     try:
         server.start("--log-level", "info", "--log-format", "json")
         command = [str(BIN / "corten"), "-H", server.host]
-        yield Engine("corten", command, server.root, [server.pid])
+        yield Engine(name, command, server.root, [server.pid])
     finally:
         server.destroy()
+
+
+def corten_on_runc(base: Path, registry: str) -> contextlib.AbstractContextManager[Engine]:
+    """A cortend on the runtime that docker and podman have here."""
+    return corten(base, registry, name="corten-on-runc", runtime="runc")
 
 
 @contextlib.contextmanager
 def docker_on_corten(base: Path, registry: str) -> Iterator[Engine]:
     """Debian's docker command on a cortend of its own: what of corten's time is the client's?"""
-    other = base / "docker-on-corten"
-    other.mkdir()
-    with corten(base / other.name, registry) as engine:
-        engine.name, engine.command = "docker-on-corten", [_docker(), *engine.command[1:]]
+    with corten(base, registry, name="docker-on-corten") as engine:
+        engine.command = [_docker(), *engine.command[1:]]
         yield engine
 
 
@@ -231,7 +242,7 @@ def podman(base: Path, registry: str) -> Iterator[Engine]:
     (home / "storage.conf").write_text(
         f'[storage]\ndriver = "overlay"\nrunroot = "{home}/run"\ngraphroot = "{home}/data"\n'
     )
-    (home / "registries.conf").write_text(f'[[registry]]\nlocation = "{registry}"\ninsecure = true\n')
+    (home / "registries.conf").write_text('[[registry]]\nlocation = "127.0.0.1"\ninsecure = true\n')
     (home / "containers.conf").write_text(
         # Limits that need no CAP_SYS_RESOURCE.
         '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1000:1000"]\n'
@@ -258,5 +269,6 @@ ENGINES: Mapping[str, Start] = {
     "docker": docker,
     "podman": podman,
     "ctr": ctr,
+    "corten-on-runc": corten_on_runc,
     "docker-on-corten": docker_on_corten,
 }

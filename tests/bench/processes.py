@@ -39,7 +39,7 @@ def timed(argv: Sequence[str]) -> float:
 
 
 def _failure(argv: Sequence[str], code: int, said: str) -> str:
-    last = " ".join(said.strip().splitlines()[-2:])[-300:]
+    last = " ".join(line for line in said.splitlines() if line and not line.startswith("Run '"))[-300:]
     return f"{' '.join(argv)[:160]} -> {code}: {last}"
 
 

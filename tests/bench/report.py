@@ -113,7 +113,8 @@ def machine(engines: Sequence[Engine], folder: Path) -> dict[str, str]:
     cpu = [text for text in Path("/proc/cpuinfo").read_text().splitlines() if text.startswith("model name")]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     disk = run(["df", "--output=fstype", str(folder)]).split()[-1]
-    cgroups = "v2" if Path("/sys/fs/cgroup/cgroup.controllers").exists() else "v1"
+    top = Path("/sys/fs/cgroup")
+    cgroups = "v2" if (top / "cgroup.controllers").exists() else "hybrid" if (top / "unified").exists() else "v1"
     return {
         "processor": f"{os.cpu_count()} x {cpu[0].partition(': ')[2] if cpu else platform.machine()}",
         "memory": f"{memory / 2**30:.0f} GiB",
@@ -121,6 +122,6 @@ def machine(engines: Sequence[Engine], folder: Path) -> dict[str, str]:
         "disk": disk,
         "cgroups": cgroups,
         "python": platform.python_version(),
-        **{engine.name: run(engine.version()).splitlines()[0] for engine in engines},
+        **{engine.name: engine.about() for engine in engines},
         "runtimes": ", ".join(run([name, "--version"]).splitlines()[0] for name in ("runc", "crun", "conmon")),
     }
