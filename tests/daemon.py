@@ -56,13 +56,13 @@ class Cortend:
         self.config.write_text(f'{self._config()}[log]\nlevel = "debug"\n{config}')
 
     def _config(self) -> str:
-        # A subnet of this daemon's own: several tests' daemons run side by side.
-        third = _count % 250
+        # A subnet of this daemon's own: daemons of one run, and runs on one machine, go side by side.
+        subnet = f"10.{200 + os.getpid() % 50}.{_count % 250}.0/24"
         return (
             f'root = "{self.root}"\nstate = "{self.state}"\n'
             f'[api]\nsocket = "{self.socket}"\n'
             f'[runtime]\ncgroup_parent = "{self.cgroup}"\n'
-            f'[network]\nbridge = "{self.bridge}"\nnft_table = "{self.table}"\nsubnet = "10.213.{third}.0/24"\n'
+            f'[network]\nbridge = "{self.bridge}"\nnft_table = "{self.table}"\nsubnet = "{subnet}"\n'
         )
 
     @property

@@ -118,6 +118,8 @@ def failure(verb: str, runtime: str, sentence: str) -> CortenError:
     them."""
     text = _CRUN_MISSING.sub(_missing, sentence)
     text = _CRUN_OPEN.sub("exec: ", text)
+    if text.endswith("exec: Operation not permitted"):  # crun of a directory; runc says permission denied
+        text = text.removesuffix("Operation not permitted") + "permission denied"
     lower = text.lower()
     # `context canceled` and friends stay what they are; only case differs between the two runtimes.
     for phrase in ("No such file or directory", "Permission denied", "Is a directory", "Not a directory"):

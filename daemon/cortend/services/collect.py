@@ -8,6 +8,7 @@ import logging
 from corten_shared.errors import CortenError
 from cortend.core.metadata import Collected, Collector
 from cortend.core.workers import Workers
+from cortend.linux.memory import malloc_trim
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +36,14 @@ class CollectService:
         """Collect now and say what went."""
         async with self._lock:
             self._wanted.clear()
-            collected = await self._workers.run_slow(self._collector.collect)
+            collected = await self._workers.run_slow(self._collect)
         if any(collected):
             log.info("collected garbage", extra={"fields": collected._asdict()})
+        return collected
+
+    def _collect(self) -> Collected:
+        collected = self._collector.collect()
+        malloc_trim()  # what a pull or a long listing took is not kept for the next one
         return collected
 
     async def run(self) -> None:

@@ -72,7 +72,7 @@ def test_what_the_kernel_shows_is_masked_or_read_only(engine: Cortend) -> None:
         mount -t tmpfs none /tmp 2>/dev/null && echo "mount works"
         unshare -U true 2>/dev/null && echo "user namespaces work"
         mknod /tmp/disk b 8 0 2>/dev/null; head -c 1 /tmp/disk 2>/dev/null && echo "devices are readable"
-        ls /dev | tr '\\n' ' '
+        ls /dev | grep -vx core | tr '\\n' ' '  # crun makes a link to /proc/kcore, which is masked
     """
     devices = "fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero"
     assert sh(engine, script) == devices

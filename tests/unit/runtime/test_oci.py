@@ -37,6 +37,7 @@ def test_the_sentence_is_found_in_every_format(text: str, sentence: str) -> None
         ),
         ("open executable: Permission denied", "permission denied", InvalidArgument),
         ('exec: "/x": permission denied', "permission denied", InvalidArgument),
+        ("exec: Operation not permitted", "exec: permission denied", InvalidArgument),
         ("container does not exist", "container does not exist", NotFound),
         ("container not running", "container not running", Conflict),
         ("unable to apply cgroup configuration", "unable to apply cgroup configuration", Internal),
