@@ -17,7 +17,6 @@ from pathlib import Path
 
 from daemon import Cortend, eventually
 
-
 _NOT_PER_CONTAINER = ("snapshots", "ingests", "descriptors")
 
 
