@@ -20,6 +20,8 @@ RESOLVE_IN_ROOT = 0x10
 RENAME_NOREPLACE = 0x1
 RENAME_EXCHANGE = 0x2
 
+FALLOC_FL_KEEP_SIZE = 0x01
+
 FICLONE = 0x40049409
 _NOT_CLONABLE = {errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS}
 _COPY_CHUNK = 1 << 30
@@ -51,6 +53,12 @@ def renameat2(
     """Rename with RENAME_NOREPLACE (FileExistsError instead of replacing) or RENAME_EXCHANGE."""
     raw_old, raw_new = ctypes.c_char_p(encode(old)), ctypes.c_char_p(encode(new))
     check(LIBC.renameat2(old_dir, raw_old, new_dir, raw_new, ctypes.c_uint(flags)), old, new)
+
+
+def reserve(descriptor: int, size: int) -> None:
+    """Have the file's first `size` bytes of disk at hand, whatever its length is and stays (fallocate(2))."""
+    length = ctypes.c_int64(size)
+    check(LIBC.fallocate64(descriptor, FALLOC_FL_KEEP_SIZE, ctypes.c_int64(0), length), descriptor)
 
 
 def syncfs(path: str | bytes | int) -> None:

@@ -22,10 +22,14 @@ Writers: one connection under one lock, `BEGIN IMMEDIATE`; a commit is on disk w
 (`synchronous=FULL`). Readers: a pool of read-only connections; in WAL a reader sees the last commit
 before it began and waits for nobody. Events are published under the writer's lock, so that subscribers
 see them in the order of the commits.
+
+Disk space for more transactions than fit in the log before a checkpoint is reserved at the start: on a
+full disk exits are still recorded, and what fills it can be removed.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import threading
@@ -37,6 +41,7 @@ from typing import Self
 from corten_shared import times
 from corten_shared.errors import Internal
 from cortend.core.events import EventExchange
+from cortend.linux.files import reserve
 from cortend.metadata.failures import damaged, explain
 from cortend.metadata.journal import JournalLimits
 from cortend.metadata.migrate import migrate
@@ -44,8 +49,14 @@ from cortend.metadata.namespaces import DEFAULT
 from cortend.metadata.session import Clock, Session
 from cortend.metadata.transaction import StoreTransaction
 
+log = logging.getLogger(__name__)
+
 _BUSY_TIMEOUT = 5.0
 _IDLE_READERS = 8
+_ROOM_IN_LOG = 6 << 20
+"""Bytes; SQLite checkpoints a log of 4 MiB."""
+_ROOM_IN_FILE = 2 << 20
+"""Bytes beyond the file's present size, for the checkpoint."""
 
 
 class Database:
@@ -203,6 +214,8 @@ class Database:
         connection.execute(
             "INSERT INTO namespaces (name, created_at) VALUES (?, ?) ON CONFLICT DO NOTHING", (DEFAULT, self.clock())
         )
+        _reserve(self.path, self.path.stat().st_size + _ROOM_IN_FILE)
+        _reserve(Path(f"{self.path}-wal"), _ROOM_IN_LOG)
         _sync_directory(self.path.parent)
 
     def _connect(self, mode: str) -> sqlite3.Connection:
@@ -221,6 +234,17 @@ class Database:
             connection.close()
             raise
         return connection
+
+
+def _reserve(path: Path, size: int) -> None:
+    """Have room for `size` bytes in the file, if there is any and the file system can."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        reserve(descriptor, size)
+    except OSError as error:
+        log.warning("no space could be reserved for %s: %s", path, error.strerror)
+    finally:
+        os.close(descriptor)
 
 
 def _sync_directory(path: Path) -> None:

@@ -12,7 +12,7 @@ import logging
 from typing import Protocol
 
 from corten_shared import times
-from corten_shared.errors import CortenError, NotFound
+from corten_shared.errors import CortenError, NotFound, ResourceExhausted
 from corten_shared.models.container import ContainerRecord, RestartPolicy
 from corten_shared.models.task import TaskRecord, TaskStatus
 from cortend.core.metadata import Metadata, Transaction
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 _BACKOFF_FIRST = 0.1
 _BACKOFF_MOST = 60.0
+_RECORD_AGAIN = 1.0
+"""Seconds until an exit is recorded that a full disk kept from it."""
 _HEALTHY_NS = 10_000_000_000
 """docker's figures: restarts begin at 100 ms and double up to a minute; a run of 10 s starts over."""
 
@@ -141,9 +143,22 @@ class Supervisor:
 
     async def _watch(self, key: TaskKey, runtime: str, handle: Handle) -> None:
         ended = await self._runtime.wait(key, handle)
+        while True:
+            if await self._finished(key, runtime, ended):
+                return
+            await asyncio.sleep(_RECORD_AGAIN)
+
+    async def _finished(self, key: TaskKey, runtime: str, ended: Exit) -> bool:
+        """Record the exit, unless the daemon stops; False when the disk is full, and it has to be tried again."""
         async with self.locks.hold(key):
-            if not self._closing:
+            if self._closing:
+                return True
+            try:
                 await self.finish(key, runtime, ended)
+            except ResourceExhausted as error:
+                log.error("the exit of %s/%s waits for space: %s", key.ns, key.id[:12], error.message)
+                return False
+        return True
 
     async def finish(self, key: TaskKey, runtime: str, ended: Exit) -> None:
         """Record an exit and do what follows from it. The caller holds the container's lock."""
