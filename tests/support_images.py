@@ -71,6 +71,7 @@ class ImageStack:
             workers=self.workers,
         )
         self.pulls = PullService(
+            request_gc=self._count_request,
             registries=RegistryClient(self._settings),
             documents=documents,
             downloader=Downloader(content=self.content, workers=self.workers, pause=0.001),

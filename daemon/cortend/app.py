@@ -221,6 +221,7 @@ def build_imaging(config: Config, stores: Stores, workers: ThreadWorkers, collec
         metadata=stores.database,
         workers=workers,
         snapshotter=config.snapshots.driver,
+        request_gc=collect.request,
     )
     images = ImageService(
         content=stores.content,

@@ -26,7 +26,7 @@ def disk_errors(ref: str) -> Iterator[None]:
         if error.errno in _DISK_FULL:
             raise ResourceExhausted(
                 f"no space left on device while writing {ref}",
-                hint="free some space and try again: what was written is kept",
+                hint="free some space and try again",
                 subject=ref,
             ) from error
         raise

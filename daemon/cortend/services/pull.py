@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -77,6 +77,7 @@ class PullService:
         metadata: Metadata,
         workers: Workers,
         snapshotter: str,
+        request_gc: Callable[[], None],
     ) -> None:
         self._registries = registries
         self._documents = documents
@@ -85,6 +86,7 @@ class PullService:
         self._metadata = metadata
         self._workers = workers
         self._snapshotter = snapshotter
+        self._request_gc = request_gc
 
     async def pull(
         self,
@@ -113,6 +115,9 @@ class PullService:
             async for line in board.lines():
                 yield line
             await task
+        except ResourceExhausted:
+            self._request_gc()  # what of it did fit is in nobody's way then
+            raise
         finally:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
