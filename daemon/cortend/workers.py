@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import functools
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
+
+from corten_shared.errors import ResourceExhausted
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,6 +42,14 @@ class ThreadWorkers:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
             future.add_done_callback(_report)
+            raise
+        except OSError as error:
+            # Any work may be what meets the full disk; here is the one place that all of it comes through.
+            if error.errno in _DISK_FULL:
+                where = f" while writing {error.filename}" if error.filename else ""
+                raise ResourceExhausted(
+                    f"no space left on device{where}", hint="free some space and try again"
+                ) from error
             raise
 
     def close(self) -> None:

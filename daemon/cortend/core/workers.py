@@ -16,7 +16,7 @@ class Workers(Protocol):
         """Run `function` on a thread and return its result or raise its exception.
 
         For short work: metadata transactions, small files, mounts. If the awaiting task is cancelled the function
-        still runs to its end (a half-done transaction is worse than a late one).
+        still runs to its end (a half-done transaction is worse than a late one). A full disk is ResourceExhausted.
         """
         ...
 

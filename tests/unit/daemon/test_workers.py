@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 import threading
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
+from corten_shared.errors import ResourceExhausted
 from cortend.workers import ThreadWorkers
 
 
@@ -30,6 +34,25 @@ def test_results_and_errors_come_back() -> None:
         assert await workers.run_slow(int, "ff", base=16) == 255
         with pytest.raises(ZeroDivisionError):
             await workers.run(divmod, 1, 0)
+
+    run(scenario)
+
+
+def test_a_full_disk_is_named_with_the_next_step() -> None:
+    def write() -> None:
+        Path("/dev/full").write_text("x")
+
+    def write_named() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/data/file")
+
+    async def scenario(workers: ThreadWorkers) -> None:
+        with pytest.raises(ResourceExhausted, match=r"^no space left on device") as caught:
+            await workers.run(write)
+        assert caught.value.hint == "free some space and try again"
+        with pytest.raises(ResourceExhausted, match="no space left on device while writing /data/file"):
+            await workers.run_slow(write_named)
+        with pytest.raises(FileNotFoundError):
+            await workers.run(Path("/no/such/file").read_text)
 
     run(scenario)
 
