@@ -255,7 +255,7 @@ class Cortend:
 
     def _unmount(self) -> None:
         mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-        for mount in sorted((m for m in mounts if m.startswith(str(self.base))), reverse=True):
+        for mount in sorted((m for m in mounts if m.startswith(f"{self.base}/")), reverse=True):
             subprocess.run(["umount", "-l", mount], capture_output=True)
 
 
