@@ -134,9 +134,8 @@ def test_restart_policies_at_start(mortal: Cortend) -> None:
     before = {name: mortal.inspect(name)["State"]["Pid"] for name in ("a1", "b1", "c1", "d1")}
     mortal.kill()
     for pid in before.values():
-        monitor = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-        os.kill(pid, signal.SIGKILL)
-        eventually(lambda monitor=monitor: not Path(f"/proc/{monitor}").exists(), "conmon ended")
+        with ended(pid):
+            os.kill(pid, signal.SIGKILL)
     since = int(time.time())
     mortal.start()
     for name in ("a1", "b1", "c1", "f1"):
