@@ -162,11 +162,11 @@ class Cortend:
         """The exit codes of containers, once they have ended."""
         return [int(code) for code in self.corten("wait", *names, timeout=timeout).stdout.split()]
 
-    def await_event(self, name: str, action: str, *, since: int) -> dict[str, Any]:
+    def await_event(self, name: str, action: str, *, since: float) -> dict[str, Any]:
         """The first event of `action` on the container `name` that came after `since` (seconds)."""
         filters = json.dumps({"container": {name: True}, "event": {action: True}})
         with self.api() as api:
-            reply = api.request("GET", "/events", query={"since": str(since), "filters": filters})
+            reply = api.request("GET", "/events", query={"since": f"{since:.9f}", "filters": filters})
             found: dict[str, Any] = next(iter(reply.json_lines()))
             return found
 

@@ -136,7 +136,7 @@ def test_restart_policies_at_start(mortal: Cortend) -> None:
     for pid in before.values():
         with ended(pid):
             os.kill(pid, signal.SIGKILL)
-    since = int(time.time())
+    since = time.time()
     mortal.start()
     for name in ("a1", "b1", "c1", "f1"):
         mortal.await_event(name, "start", since=since)
