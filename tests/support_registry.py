@@ -207,7 +207,7 @@ class LyingRegistry:
                 except OSError:
                     self.close_connection = True  # the client has gone, as some tests want
 
-            do_GET = do_HEAD = do_POST = _serve
+            do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _serve
 
             def _send(self, answer: Answer) -> None:
                 size = len(answer.body) if answer.promise is None else answer.promise

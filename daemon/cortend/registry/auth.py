@@ -11,7 +11,7 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 import httpx
@@ -28,6 +28,7 @@ MAX_TOKENS = 256
 """How many tokens are remembered."""
 _MAX_LENGTH = 32 << 10
 _EARLY = 5.0
+_CLIENT = "corten"
 
 Exchange = Callable[[str, httpx.URL, dict[str, str], dict[str, str] | None], Awaitable[tuple[int, bytes]]]
 """Sends a request (method, URL, headers, form) to a token server, following no redirect; gives status and body."""
@@ -36,7 +37,7 @@ Exchange = Callable[[str, httpx.URL, dict[str, str], dict[str, str] | None], Awa
 class _Key(NamedTuple):
     realm: str
     service: str
-    scope: str
+    scopes: tuple[str, ...]
     credentials: tuple[str, ...]
 
 
@@ -70,17 +71,18 @@ class Authorizer:
     def __init__(
         self,
         base: httpx.URL,
-        scope: str,
+        scopes: Sequence[str],
         credentials: Credentials | None,
         tokens: TokenCache,
         exchange: Exchange,
     ) -> None:
         self._base = base
-        self._scope = scope
+        self._scopes = tuple(scopes)
         self._credentials = credentials or Credentials()
         self._tokens = tokens
         self._exchange = exchange
         self._lock = asyncio.Lock()
+        self._source: tuple[httpx.URL, str] | None = None
         self._key: _Key | None = None
         given = self._credentials.registry_token.get_secret_value()
         self.header: str | None = f"Bearer {_checked(given)}" if given else None
@@ -89,6 +91,18 @@ class Authorizer:
     def logged_in(self) -> bool:
         """Whether the user gave any credentials."""
         return any(_secrets(self._credentials))
+
+    def widen(self, *scopes: str) -> None:
+        """Ask for these scopes too, from the next token on; `ready` gets it."""
+        self._scopes += tuple(scope for scope in scopes if scope not in self._scopes)
+
+    async def ready(self) -> str | None:
+        """The header for the next request. A token that is about to end, or reaches less far than wanted, is
+        replaced first: a refusal would come after the request's body was sent. Raises as `answer`."""
+        if self._source is not None:
+            async with self._lock:
+                await self._take(*self._source)
+        return self.header
 
     async def answer(self, challenges: list[Challenge], used: str | None) -> bool:
         """Meet a 401 that came for a request with the header `used`; whether another attempt makes sense now."""
@@ -108,20 +122,31 @@ class Authorizer:
         return "Basic " + base64.b64encode(pair.encode()).decode()
 
     async def _bearer(self, challenge: Challenge, used: str | None) -> bool:
-        realm = self._realm(challenge.parameters["realm"])
-        service = challenge.parameters.get("service", "")
-        key = _Key(str(realm), service, self._scope, _secrets(self._credentials))
-        if self._key is not None and used is not None:
-            if self._key != key or challenge.parameters.get("error") == "insufficient_scope":
-                return False  # another token would reach no further
-            self._tokens.drop(key)
+        source = self._realm(challenge.parameters["realm"]), challenge.parameters.get("service", "")
+        key = self._key_of(*source)
+        if self._source is not None and used is not None:
+            if self._source != source:
+                return False
+            if self._key == key:
+                if challenge.parameters.get("error") == "insufficient_scope":
+                    return False  # another token would reach no further
+                self._tokens.drop(key)
+        await self._take(*source)
+        self._source = source
+        return self.header != used
+
+    async def _take(self, realm: httpx.URL, service: str) -> None:
+        """Have the token for all scopes, from the cache or the token server."""
+        key = self._key_of(realm, service)
         token = self._tokens.get(key)
         if token is None:
             token, life = await self._fetch(realm, service)
             self._tokens.put(key, token, life)
         self._key = key
         self.header = f"Bearer {token}"
-        return self.header != used
+
+    def _key_of(self, realm: httpx.URL, service: str) -> _Key:
+        return _Key(str(realm), service, self._scopes, _secrets(self._credentials))
 
     def _realm(self, text: str) -> httpx.URL:
         try:
@@ -138,16 +163,19 @@ class Authorizer:
 
     async def _fetch(self, realm: httpx.URL, service: str) -> tuple[str, float]:
         refresh = self._credentials.identity_token.get_secret_value()
-        asked = {"scope": self._scope, **({"service": service} if service else {})}
+        asked: dict[str, str] = {"service": service} if service else {}
         headers = {"Accept": "application/json"}
         if refresh:
-            form = {**asked, "grant_type": "refresh_token", "client_id": "corten", "refresh_token": refresh}
+            form = {**asked, "grant_type": "refresh_token", "client_id": _CLIENT, "refresh_token": refresh}
+            if self._scopes:
+                form["scope"] = " ".join(self._scopes)
             status, body = await self._exchange("POST", realm, headers, form)
         else:
             if self._credentials.username:
                 asked["account"] = self._credentials.username
                 headers["Authorization"] = self._basic()
-            status, body = await self._exchange("GET", realm.copy_merge_params(asked), headers, None)
+            url = realm.copy_merge_params({**asked, "scope": list(self._scopes)})
+            status, body = await self._exchange("GET", url, headers, None)
         if status != 200:
             raise self._refused(realm, status, body)
         return _read_token(realm, body)

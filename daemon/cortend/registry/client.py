@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
@@ -45,7 +45,19 @@ class RegistryClient:
 
     @asynccontextmanager
     async def _fetcher(self, reference: Reference, credentials: Credentials | None) -> AsyncIterator[Fetcher]:
+        scope = f"repository:{reference.path}:pull"
+        async with self.transport(reference, credentials, scopes=(scope,)) as transport:
+            yield RepositoryFetcher(transport, reference, self._settings.idle_timeout)
+
+    @asynccontextmanager
+    async def transport(
+        self, reference: Reference, credentials: Credentials | None, *, scopes: Sequence[str]
+    ) -> AsyncIterator[Transport]:
+        """Requests to the reference's repository, with a login that reaches as far as `scopes` when it is by token
+        (`repository:NAME:pull,push`, as many as are wanted; `Transport.widen` adds more). Sockets are closed when the
+        context ends."""
         settings = self._settings
+        endpoint = settings.endpoint(reference.domain)
         async with httpx.AsyncClient(
             verify=self._context(reference.domain, settings.host(reference.domain)),
             http2=False,
@@ -56,8 +68,7 @@ class RegistryClient:
             timeout=httpx.Timeout(settings.idle_timeout, connect=settings.connect_timeout, pool=None),
             limits=httpx.Limits(max_connections=16, max_keepalive_connections=8),
         ) as client:
-            transport = Transport(client, settings, reference, credentials, self._tokens)
-            yield RepositoryFetcher(transport, reference, settings.idle_timeout)
+            yield Transport(client, settings, endpoint, reference, credentials, self._tokens, scopes)
 
     def _context(self, domain: str, host: RegistryHost) -> ssl.SSLContext:
         """The TLS settings of a host; made once, since reading the CAs takes some milliseconds."""

@@ -123,7 +123,10 @@ class RepositoryFetcher:
             )
 
     async def _open(self, method: str, what: str, path: str, headers: dict[str, str]) -> httpx.Response:
-        return await self._transport.open(method, what, path, {**headers, "Accept-Encoding": "identity"})
+        accepted = (416,) if "Range" in headers else ()
+        return await self._transport.open(
+            method, what, path, {**headers, "Accept-Encoding": "identity"}, accepted=accepted
+        )
 
     def _span(self, response: httpx.Response, offset: int) -> tuple[int, int]:
         """Where the body starts and how long the whole blob is (0: unknown)."""

@@ -18,15 +18,40 @@ MAX_CHALLENGE = 8 << 10
 MAX_REDIRECTS = 10
 """How often one request is sent on to another address."""
 
+PULL, RESOLVE, PUSH = "pull", "resolve", "push"
+CAPABILITIES = frozenset({PULL, RESOLVE, PUSH})
+"""What an endpoint may be asked for: content by its digest, what a tag means now, taking content."""
+
 _ALIASES = {"docker.io": "registry-1.docker.io"}
 
 
 class RegistryHost(NamedTuple):
-    """How to talk to one registry; `ca_file` is a PEM file trusted besides the system's CAs."""
+    """The configuration file's short form of an endpoint: `ca_file` is trusted besides the system's CAs."""
 
     plain_http: bool = False
     skip_verify: bool = False
     ca_file: str = ""
+
+
+class Endpoint(NamedTuple):
+    """One address that has a registry's content: the registry itself (`own`) or a mirror of it.
+
+    `url` is the API's root, without a slash at its end (`https://mirror.local/v2`). `ca` and `client` are PEM files:
+    CAs that are trusted besides the system's, and pairs of certificate and key (empty: in the same file). `headers`
+    go to this origin only. `timeout` is for connecting; 0: the settings' own. An endpoint that is a `fallback` is
+    tried only when the one before it could not be reached.
+    """
+
+    url: str
+    own: bool = True
+    capabilities: frozenset[str] = CAPABILITIES
+    ca: tuple[str, ...] = ()
+    client: tuple[tuple[str, str], ...] = ()
+    skip_verify: bool = False
+    headers: tuple[tuple[str, str], ...] = ()
+    timeout: float = 0.0
+    proxy: str = ""
+    fallback: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,10 +76,20 @@ class RegistrySettings:
         """How to talk to `domain`."""
         return self.hosts.get(domain) or RegistryHost(plain_http=is_loopback(domain))
 
-    def base_url(self, domain: str) -> str:
-        """Where the registry of `domain` answers, without a path."""
-        scheme = "http" if self.host(domain).plain_http else "https"
-        return f"{scheme}://{_ALIASES.get(domain, domain)}"
+    def endpoint(self, domain: str) -> Endpoint:
+        """The registry itself, as the configuration file has it."""
+        host = self.host(domain)
+        scheme = "http" if host.plain_http else "https"
+        return Endpoint(
+            f"{scheme}://{address_of(domain)}/v2",
+            ca=(host.ca_file,) if host.ca_file else (),
+            skip_verify=host.skip_verify,
+        )
+
+
+def address_of(domain: str) -> str:
+    """The host that answers for a reference's domain."""
+    return _ALIASES.get(domain, domain)
 
 
 def is_loopback(domain: str) -> bool:

@@ -1,4 +1,4 @@
-"""Requests to one registry: log in, follow redirects, try again, give up."""
+"""Requests to one endpoint of a registry: log in, follow redirects, try again, give up."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 import time
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 
 import httpx
@@ -16,63 +17,106 @@ from cortend.core.registry import Credentials
 from cortend.registry.auth import Authorizer, TokenCache
 from cortend.registry.challenge import parse_challenges
 from cortend.registry.problems import Unreachable, bare, quoted, refused, unreachable
-from cortend.registry.settings import MAX_ERROR_BODY, MAX_REDIRECTS, MAX_TOKEN, RegistrySettings
+from cortend.registry.settings import MAX_ERROR_BODY, MAX_REDIRECTS, MAX_TOKEN, Endpoint, RegistrySettings
 
 log = logging.getLogger(__name__)
 
+Body = Callable[[], AsyncIterator[bytes]]
+"""A request's body: called anew for every attempt. What it raises ends the request; it should be a CortenError."""
+
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_SAFE = frozenset({"GET", "HEAD"})
 _LOGINS = 2
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 
 
 class Transport:
-    """Sends the requests of one fetcher. `client` must follow no redirects by itself."""
+    """Sends the requests of one login for one repository. `client` must follow no redirects by itself.
+
+    The login and the endpoint's own headers go to the endpoint's origin (scheme, host and port) and nowhere else,
+    wherever redirects and upload locations point.
+    """
 
     def __init__(
         self,
         client: httpx.AsyncClient,
         settings: RegistrySettings,
+        endpoint: Endpoint,
         reference: Reference,
         credentials: Credentials | None,
         tokens: TokenCache,
+        scopes: Sequence[str] = (),
     ) -> None:
+        self.endpoint = endpoint
         self._client = client
         self._settings = settings
         self._reference = reference
-        self._base = _base_url(settings, reference.domain)
+        self._base = _parse_url(endpoint.url, reference.domain)
+        self._dial = endpoint.timeout or settings.connect_timeout
         self._waited = 0.0
-        scope = f"repository:{reference.path}:pull"
-        self._auth = Authorizer(self._base, scope, credentials, tokens, self._exchange)
+        self._auth = Authorizer(
+            self._base, scopes, credentials if endpoint.own else None, tokens, self._exchange
+        )
 
-    async def open(self, method: str, what: str, path: str, headers: dict[str, str]) -> httpx.Response:
-        """A successful answer (2xx, or 416 to a range), its body still unread; the caller closes it.
+    def widen(self, *scopes: str) -> None:
+        """Have the next token reach further, as `repository:other/app:pull` for a blob that is mounted from there."""
+        self._auth.widen(*scopes)
 
-        Connection errors, 429 and 5xx are tried again with growing pauses, within the settings' budget. Raises as
-        core.registry.Fetcher.resolve.
+    async def open(
+        self,
+        method: str,
+        what: str,
+        target: str | httpx.URL,
+        headers: Mapping[str, str],
+        *,
+        body: Body | None = None,
+        accepted: Collection[int] = (),
+        attempts: int = 0,
+    ) -> httpx.Response:
+        """A successful answer (2xx, or a status of `accepted`), its own body still unread; the caller closes it.
+
+        `target` is a path below the repository, or an address from `location`; `what` names in errors what this is
+        about. Connection errors, 429 and 5xx are tried again with growing pauses, `attempts` times (0: as the
+        settings say) and within their budget. Raises as core.registry.Fetcher.resolve.
         """
-        url = self._base.join(f"/v2/{self._reference.path}/{path}")
-        for attempt in range(1, self._settings.attempts + 1):
+        url = target if isinstance(target, httpx.URL) else self._url(target)
+        most = attempts or self._settings.attempts
+        for attempt in range(1, most + 1):
             try:
-                response = await self._answer(method, url, headers)
+                response = await self.answer(method, url, headers, body)
             except Unreachable as error:
-                await self._pause(attempt, error)
+                await self._pause(attempt, most, error)
                 continue
-            if response.is_success or (response.status_code == 416 and "Range" in headers):
+            if response.is_success or response.status_code in accepted:
                 return response
             problem = await self._problem(response, what)
             if response.status_code not in _RETRIED:
                 raise problem
-            await self._pause(attempt, problem, response)
+            await self._pause(attempt, most, problem, response)
         raise AssertionError("the last attempt raises")
 
-    async def _answer(self, method: str, url: httpx.URL, headers: dict[str, str]) -> httpx.Response:
-        """The answer after logging in where asked: with a token at hand, and when that is refused with a new one."""
+    def location(self, response: httpx.Response) -> httpx.URL:
+        """Where an answer's Location points (an upload's next address). Raises Unavailable for none or a bad one."""
+        location = response.headers.get("location")
+        if not location:
+            raise Unavailable(f"{bare(response.url)} answered {response.status_code} without a Location")
+        return _redirected(response.url, location)
+
+    async def answer(
+        self, method: str, url: httpx.URL, headers: Mapping[str, str], body: Body | None = None
+    ) -> httpx.Response:
+        """One answer, whatever it says, after logging in where asked: with the token at hand, and when that is
+        refused with a new one. Raises Unreachable."""
         for _ in range(_LOGINS):
-            used = self._auth.header
-            response = await self._follow(method, url, headers, used)
+            used = await self._auth.ready()
+            response = await self._follow(method, url, headers, used, body)
             if response.status_code != 401 or not await self._log_in(response, used):
                 return response
-        return await self._follow(method, url, headers, self._auth.header)
+        return await self._follow(method, url, headers, await self._auth.ready(), body)
+
+    def _url(self, path: str) -> httpx.URL:
+        url = httpx.URL(f"{self.endpoint.url}/{self._reference.path}/{path}")
+        return url if self.endpoint.own else url.copy_merge_params({"ns": self._reference.domain})
 
     async def _log_in(self, response: httpx.Response, used: str | None) -> bool:
         """Meet a 401; True when the request should be sent again, the response is then closed."""
@@ -89,33 +133,64 @@ class Transport:
         return again
 
     async def _follow(
-        self, method: str, url: httpx.URL, headers: dict[str, str], authorization: str | None
+        self, method: str, url: httpx.URL, headers: Mapping[str, str], authorization: str | None, body: Body | None
     ) -> httpx.Response:
         for _ in range(MAX_REDIRECTS + 1):
-            carried = dict(headers)
-            if authorization and _same_origin(url, self._base):
-                carried["Authorization"] = authorization
-            response = await self._send(self._client.build_request(method, url, headers=carried))
+            response = await self._send(method, url, self._carried(url, headers, authorization), body)
             location = response.headers.get("location")
             if response.status_code not in _REDIRECTS or not location:
                 return response
             await response.aclose()
+            if method not in _SAFE and response.status_code < 307:
+                raise Unavailable(f"{bare(url)} answers {method} with a redirect that would drop it: refused")
             url = _redirected(url, location)
         raise Unavailable(f"registry {self._reference.domain} redirects more than {MAX_REDIRECTS} times")
 
-    async def _send(self, request: httpx.Request) -> httpx.Response:
-        limit = self._settings.connect_timeout + self._settings.header_timeout
+    def _carried(self, url: httpx.URL, headers: Mapping[str, str], authorization: str | None) -> list[tuple[str, str]]:
+        """The headers for `url`: what is secret goes to the endpoint itself only."""
+        carried = list(headers.items())
+        if _same_origin(url, self._base):
+            for name, value in self.endpoint.headers:
+                if not authorization or name.lower() != "authorization":
+                    carried.append((name, value))
+            if authorization:
+                carried.append(("Authorization", authorization))
+        return carried
+
+    async def _send(
+        self,
+        method: str,
+        url: httpx.URL,
+        headers: Sequence[tuple[str, str]],
+        body: Body | None = None,
+        form: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
+        limit = self._dial + self._settings.header_timeout
         try:
-            async with asyncio.timeout(limit):
+            async with asyncio.timeout(limit) as clock:
+                content = self._paced(body(), clock, limit) if body is not None else None
+                request = self._client.build_request(method, url, headers=list(headers), content=content, data=form)
                 return await self._client.send(request, stream=True)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            raise unreachable(request.method, request.url, error) from error
+            raise unreachable(method, url, error) from error
+
+    async def _paced(
+        self, chunks: AsyncIterator[bytes], clock: asyncio.Timeout, limit: float
+    ) -> AsyncIterator[bytes]:
+        """A body whose every chunk has the whole time limit; the registry gets more to digest it at its end."""
+        loop = asyncio.get_running_loop()
+        async for chunk in chunks:
+            clock.reschedule(loop.time() + limit)
+            yield chunk
+        clock.reschedule(loop.time() + limit + self._settings.idle_timeout)
 
     async def _exchange(
-        self, method: str, url: httpx.URL, headers: dict[str, str], form: dict[str, str] | None
+        self, method: str, url: httpx.URL, headers: Mapping[str, str], form: Mapping[str, str] | None
     ) -> tuple[int, bytes]:
-        request = self._client.build_request(method, url, headers=headers, data=form)
-        response = await self._send(request)
+        carried = list(headers.items())
+        if _same_origin(url, self._base):
+            carried += [(name, value) for name, value in self.endpoint.headers if name.lower() != "authorization"]
+        response = await self._send(method, url, carried, form=form)
         try:
             return response.status_code, await self.read(response, MAX_TOKEN, f"token from {bare(url)}")
         finally:
@@ -136,21 +211,13 @@ class Transport:
             raise unreachable(response.request.method, response.url, error) from error
         return bytes(data)
 
-    async def _problem(self, response: httpx.Response, what: str) -> CortenError:
-        own = _same_origin(response.url, self._base)
-        try:
-            # What another host says is not shown: a redirect could point at one that only we can reach.
-            body = await self._read_some(response) if own else b""
-        finally:
-            await response.aclose()
-        challenges = parse_challenges(response.headers.get_list("www-authenticate"))
-        scoped = response.status_code == 401 and any(
-            c.parameters.get("error") == "insufficient_scope" for c in challenges
-        )
-        return refused(self._reference, what, response, body, scoped=scoped, logged_in=self._auth.logged_in)
+    async def words(self, response: httpx.Response) -> bytes:
+        """As much of an error's body as arrives in time and fits; it only decorates the error.
 
-    async def _read_some(self, response: httpx.Response) -> bytes:
-        """As much of an error's body as arrives in time and fits; it only decorates the error."""
+        What another host says is not shown: a redirect could point at one that only we can reach.
+        """
+        if not _same_origin(response.url, self._base):
+            return b""
         data = bytearray()
         try:
             async with asyncio.timeout(min(5.0, self._settings.document_timeout)):
@@ -162,24 +229,37 @@ class Transport:
             pass
         return bytes(data[:MAX_ERROR_BODY])
 
-    async def _pause(self, attempt: int, problem: CortenError, response: httpx.Response | None = None) -> None:
+    async def _problem(self, response: httpx.Response, what: str) -> CortenError:
+        try:
+            body = await self.words(response)
+        finally:
+            await response.aclose()
+        challenges = parse_challenges(response.headers.get_list("www-authenticate"))
+        scoped = response.status_code == 401 and any(
+            c.parameters.get("error") == "insufficient_scope" for c in challenges
+        )
+        return refused(self._reference, what, response, body, scoped=scoped, logged_in=self._auth.logged_in)
+
+    async def _pause(
+        self, attempt: int, most: int, problem: CortenError, response: httpx.Response | None = None
+    ) -> None:
         """Wait before the next attempt; raises `problem` when there is none left or the wait would be too long."""
         wait = self._settings.backoff * 2 ** (attempt - 1) * random.uniform(0.8, 1.2)  # noqa: S311 (jitter)
         if response is not None:
             wait = max(wait, _retry_after(response))
         spent = self._waited + wait > self._settings.wait_budget
-        if attempt >= self._settings.attempts or wait > self._settings.longest_wait or spent:
+        if attempt >= most or wait > self._settings.longest_wait or spent:
             raise problem
         self._waited += wait
         log.info("registry request failed, trying again", extra={"fields": {"error": problem.message, "in": wait}})
         await asyncio.sleep(wait)
 
 
-def _base_url(settings: RegistrySettings, domain: str) -> httpx.URL:
+def _parse_url(text: str, domain: str) -> httpx.URL:
     try:
-        return httpx.URL(settings.base_url(domain))
+        return httpx.URL(text)
     except httpx.InvalidURL as error:
-        raise Unavailable(f"invalid registry address {quoted(domain)}: {error}", subject=domain) from error
+        raise Unavailable(f"invalid registry address {quoted(text)}: {error}", subject=domain) from error
 
 
 def _same_origin(a: httpx.URL, b: httpx.URL) -> bool:

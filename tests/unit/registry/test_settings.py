@@ -21,10 +21,10 @@ from cortend.registry.settings import RegistryHost, RegistrySettings
     ],
 )
 def test_only_loopback_is_spoken_to_in_plain_http_by_default(domain, url):
-    assert RegistrySettings().base_url(domain) == url
+    assert RegistrySettings().endpoint(domain).url == f"{url}/v2"
 
 
 def test_the_configuration_decides_for_a_host_it_names():
     settings = RegistrySettings(hosts={"10.0.0.1:5000": RegistryHost(plain_http=True), "localhost": RegistryHost()})
-    assert settings.base_url("10.0.0.1:5000") == "http://10.0.0.1:5000"
-    assert settings.base_url("localhost") == "https://localhost"
+    assert settings.endpoint("10.0.0.1:5000").url == "http://10.0.0.1:5000/v2"
+    assert settings.endpoint("localhost").url == "https://localhost/v2"
