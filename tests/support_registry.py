@@ -46,17 +46,21 @@ class Registry:
 
 
 @contextmanager
-def run_registry(folder: Path, auth: str = "", *, tls: Path | None = None) -> Iterator[Registry]:
+def run_registry(
+    folder: Path, auth: str = "", *, tls: Path | None = None, clients: Path | None = None
+) -> Iterator[Registry]:
     """Debian's docker-registry on a free loopback port, up when this returns.
 
-    `auth` is YAML for its config; `tls` a directory with cert.pem and key.pem: it speaks HTTPS then.
+    `auth` is YAML for its config; `tls` a directory with cert.pem and key.pem: it speaks HTTPS then; `clients` the CA
+    of the client certificates that it wants.
     """
     program = shutil.which("docker-registry")
     if program is None:
         pytest.skip("docker-registry is not installed")
     port = free_port()
     config = folder / "registry.yml"
-    pair = f', tls: {{certificate: {tls}/cert.pem, key: {tls}/key.pem}}' if tls else ""
+    wanted = f", clientcas: [{clients}]" if clients else ""
+    pair = f", tls: {{certificate: {tls}/cert.pem, key: {tls}/key.pem{wanted}}}" if tls else ""
     config.write_text(_CONFIG.format(root=folder / "registry", port=port, auth=auth, tls=pair))
     with (folder / "registry.log").open("wb") as log:
         process = subprocess.Popen([program, "serve", str(config)], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
@@ -95,7 +99,9 @@ def _await_answer(url: str, process: subprocess.Popen[bytes], log: Path) -> None
             opener.open(url, timeout=5).close()
         except urllib.error.HTTPError:
             return  # 401: it answers
-        except OSError:
+        except OSError as error:
+            if "CERTIFICATE_REQUIRED" in str(error) or "certificate required" in str(error):
+                return  # it wants a client's certificate: it answers
             time.sleep(0.05)  # nothing announces that a foreign program listens
         else:
             return

@@ -154,10 +154,10 @@ class Authorizer:
         except (httpx.InvalidURL, ValueError):
             realm = httpx.URL("")
         if realm.scheme not in ("http", "https") or not realm.host or realm.userinfo:
-            raise Unavailable(f"registry {self._base.host} names no usable token server: {quoted(text)}")
+            raise Unavailable(f"registry {self._name} names no usable token server: {quoted(text)}")
         if self._base.scheme == "https" and realm.scheme != "https":
             raise Unavailable(
-                f"registry {self._base.host} wants the login sent in plain HTTP to {bare(realm)}: refused"
+                f"registry {self._name} wants the login sent in plain HTTP to {bare(realm)}: refused"
             )
         return realm
 
@@ -180,11 +180,15 @@ class Authorizer:
             raise self._refused(realm, status, body)
         return _read_token(realm, body)
 
+    @property
+    def _name(self) -> str:
+        return self._base.netloc.decode("ascii")
+
     def _refused(self, realm: httpx.URL, status: int, body: bytes) -> CortenError:
         # Texts of a server that the registry merely pointed at are not shown: it may be one only we can reach.
         words = "; ".join(m for _, m in said(body)) if realm.host == self._base.host else ""
-        text = f"token server {bare(realm)} of registry {self._base.host} answered {status}" + (words and f": {words}")
-        hint = f"check the login of {self._base.host}"
+        text = f"token server {bare(realm)} of registry {self._name} answered {status}" + (words and f": {words}")
+        hint = f"check the login of {self._name}"
         if status == 401 or (status == 400 and self.logged_in):
             return Unauthenticated(f"unauthorized: incorrect username or password ({text})", hint=hint)
         if status == 403:

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import subprocess
-from dataclasses import replace
 
 import pytest
-from pydantic import SecretStr
 
-from corten_shared.errors import NotFound, Unauthenticated, Unavailable
+from corten_shared.errors import NotFound
 from corten_shared.models import oci
 from corten_shared.models.oci import Descriptor
 from corten_shared.reference import parse_normalized
-from cortend.core.registry import Credentials
 from cortend.registry.client import RegistryClient
-from cortend.registry.settings import RegistryHost, RegistrySettings
+from cortend.registry.settings import RegistrySettings
 from images import make_image, make_index, make_layer, push_to_registry, put_manifest
-from support_registry import registry_fixture, run_registry  # noqa: F401 (a fixture)
+from support_registry import registry_fixture  # noqa: F401 (a fixture)
 
 IMAGE = make_image([make_layer([("a", b"x" * 100_000)], "none"), make_layer([("b", b"2")], "zstd")])
 FAST = RegistrySettings(backoff=0.001)
@@ -90,56 +86,6 @@ def test_a_missing_blob_is_named(registry):
     missing = _layer().model_copy(update={"digest": "sha256:" + "0" * 64})
     with pytest.raises(NotFound, match=r"sha256:0{64} of .*/app not found in registry .* blob unknown"):
         _with_fetcher(f"{registry.host}/app:1", lambda f: _blob(f, missing))
-
-
-def test_basic_authentication(tmp_path):
-    with run_registry(tmp_path) as registry:
-        pushed = push_to_registry(IMAGE, registry.host, "app", "1")
-    password = tmp_path / "htpasswd"
-    # bcrypt of "secret", cost 5: htpasswd files of docker-registry take nothing else
-    password.write_text("alice:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n")
-    auth = f"auth: {{htpasswd: {{realm: test, path: {password}}}}}"
-    with run_registry(tmp_path, auth) as registry:
-        for given in (None, Credentials("alice", SecretStr("wrong"))):
-            with pytest.raises(Unauthenticated) as caught:
-                _with_fetcher(f"{registry.host}/app:1", lambda f: f.resolve(), given)
-            assert registry.host in caught.value.message and "wrong" not in caught.value.message.split(registry.host)[1]
-        right = Credentials("alice", SecretStr("secret"))
-        assert _with_fetcher(f"{registry.host}/app:1", lambda f: f.resolve(), right).digest == pushed
-        _, _, data = _with_fetcher(f"{registry.host}/app:1", lambda f: _blob(f, _layer()), right)
-        assert data == IMAGE.layers[0].blob
-
-
-def make_certificate(folder):
-    """A CA and a certificate for 127.0.0.1 that it signed: ca.pem, cert.pem, key.pem."""
-    for command in (
-        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=ca",
-        "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key.pem -out cert.csr -subj /CN=registry",
-        "x509 -req -in cert.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out cert.pem -days 2 -extfile names",
-    ):
-        (folder / "names").write_text("subjectAltName=IP:127.0.0.1\n")
-        subprocess.run(["openssl", *command.split()], cwd=folder, check=True, capture_output=True)
-
-
-def test_https_with_a_private_ca(tmp_path):
-    make_certificate(tmp_path)
-    with run_registry(tmp_path) as registry:
-        pushed = push_to_registry(IMAGE, registry.host, "app", "1")
-    with run_registry(tmp_path, tls=tmp_path) as registry:
-
-        def resolve(host):
-            async def run():
-                settings = replace(FAST, hosts={registry.host: host}, attempts=1)
-                reference = parse_normalized(f"{registry.host}/app:1")
-                async with RegistryClient(settings).fetcher(reference) as fetcher:
-                    return (await fetcher.resolve()).digest
-
-            return asyncio.run(run())
-
-        with pytest.raises(Unavailable, match=r"certificate"):
-            resolve(RegistryHost())
-        assert resolve(RegistryHost(ca_file=str(tmp_path / "ca.pem"))) == pushed
-        assert resolve(RegistryHost(skip_verify=True)) == pushed
 
 
 def test_many_requests_share_one_fetcher(registry):
