@@ -2,6 +2,7 @@
 #
 #   make run      install what is missing, start cortend, run a first container
 #   make test     linters, type check, unit, conformance, integration and compatibility tests
+#   make soak     the long forms of the tests: power cuts, random kills
 #   make bench    time corten against Debian's docker, containerd and podman
 #   make lint     ruff, mypy and the import rules alone
 #   make install  install into /opt/corten with systemd units
@@ -19,7 +20,7 @@ RUN_PACKAGES := crun runc conmon iproute2 nftables busybox-static catatonit
 TEST_PACKAGES := $(RUN_PACKAGES) docker-registry openssl skopeo systemd
 BENCH_PACKAGES := $(TEST_PACKAGES) docker.io containerd podman mmdebstrap
 
-.PHONY: run test bench lint clean install uninstall stop venv test-venv commands run-packages test-packages
+.PHONY: run test soak bench lint clean install uninstall stop venv test-venv commands run-packages test-packages
 
 run: run-packages commands
 	@docs/first-run/start.sh "$(SOCKET)" "$(LOG)"
@@ -27,6 +28,9 @@ run: run-packages commands
 
 test: test-packages test-venv
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+soak: test-packages test-venv
+	@$(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
 
 lint: test-venv
 	@$(BIN)/python -m pytest -q tests/lint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -14,6 +15,8 @@ import typer
 from corten_shared.errors import CortenError, InvalidArgument, PermissionDenied
 from cortend import __version__, config_file
 from cortend.config import Config, LogFormat, LogLevel
+
+log = logging.getLogger(__name__)
 
 app = typer.Typer(
     add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=False
@@ -62,9 +65,12 @@ def _run(load: Callable[[], Config]) -> None:
     # Imported late: `cortend config` and its errors need none of it.
     from cortend import journal
     from cortend.app import open_application
+    from cortend.core import trace
     from cortend.server import Daemon
 
     journal.configure(config.log.level, config.log.format)
+    if armed := trace.arm(os.environ.get(trace.VARIABLE, "")):
+        log.warning("%s is set: this daemon will fail at %s", trace.VARIABLE, ", ".join(armed))
 
     async def main() -> None:
         await Daemon(load, open_application).run()

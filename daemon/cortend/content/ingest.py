@@ -12,6 +12,7 @@ from typing import Self
 
 from corten_shared.errors import AlreadyExists, DataLoss, Internal, InvalidArgument, ResourceExhausted
 from cortend.content.layout import Ingest, IngestInfo, Layout, sync_directory
+from cortend.core import trace
 
 _CHUNK = 1 << 20
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -79,6 +80,7 @@ class LocalWriter:
                 self._hash.update(view[:taken])
                 self._offset += taken
                 view = view[taken:]
+        trace.point("content.ingest.written")
 
     def truncate(self, size: int) -> None:
         """Keep the first `size` bytes."""
@@ -146,9 +148,12 @@ class LocalWriter:
         os.fchmod(self._file, 0o444)
         os.utime(self._file, ns=(now := time.time_ns(), now))
         os.fsync(self._file)
+        trace.point("content.commit.synced")
         self._ingest.data.rename(self._layout.blob(digest))
+        trace.point("content.commit.renamed")
         sync_directory(self._layout.blobs)
         self._ingest.remove()
+        trace.point("content.commit.published")
 
     def _refuse_closed(self) -> None:
         if self._closed:

@@ -26,10 +26,9 @@ from corten_shared.errors import AlreadyExists, InvalidArgument, NotFound, Unava
 from corten_shared.models.content import IngestStatus
 from cortend.content.ingest import LocalWriter, disk_errors
 from cortend.content.layout import Ingest, IngestInfo, Layout
+from cortend.core import trace
 from cortend.core.content import BlobStat
-
-MAX_REF = 1024
-"""Characters of an ingest's name."""
+from cortend.core.limits import MAX_INGEST_REF
 
 _HEX = re.compile(r"[0-9a-f]{64}\Z")
 
@@ -76,11 +75,12 @@ class LocalBlobStore:
             self._layout.blob(digest).unlink()
         except FileNotFoundError as error:
             raise _no_blob(digest) from error
+        trace.point("content.delete.unlinked")
 
     def writer(self, ref: str, *, expected: str | None = None, size: int = 0) -> LocalWriter:
         """Open an ingest. One begun for another digest, or with more bytes than `size`, is started over."""
-        if not 0 < len(ref) <= MAX_REF:
-            raise InvalidArgument(f"invalid ingest ref {ref[:60]!r}", hint=f"1 to {MAX_REF} characters")
+        if not 0 < len(ref) <= MAX_INGEST_REF:
+            raise InvalidArgument(f"invalid ingest ref {ref[:60]!r}", hint=f"1 to {MAX_INGEST_REF} characters")
         if expected is not None and self._has(digests.parse(expected), size):
             raise AlreadyExists(f"content {expected} already exists", subject=expected)
         self._claim(ref)
@@ -133,6 +133,7 @@ class LocalBlobStore:
             known = None
         if known != info:
             ingest.write(info)
+            trace.point("content.ingest.described")
         return info
 
     def _claim(self, ref: str) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from corten_shared.errors import NotFound, Unavailable
-from cortend.core import gc
+from cortend.core import gc, trace
 from cortend.core.metadata import Collected
 from cortend.metadata.content import NamespacedContent
 from cortend.metadata.db import Database
@@ -48,8 +48,11 @@ class StoreCollector:
         """Remove what nothing keeps; `snapshots` and `blobs` count what was freed on disk."""
         with self._lock:
             graph, leases = self._collect_rows()
+            trace.point("gc.rows.deleted")
             snapshots = sum(snapshotter.cleanup() for snapshotter in self._snapshotters)
+            trace.point("gc.snapshots.freed")
             blobs, size = self._content.free_unseen()
+            trace.point("gc.blobs.freed")
             ingests = self._drop_ingests(graph)
         return Collected(blobs, snapshots, leases, ingests, size)
 
@@ -60,6 +63,7 @@ class StoreCollector:
         dead = graph.dead()
         if not dead and not graph.expired:
             return graph, 0
+        trace.point("gc.marked")
         with self._database.update() as tx:
             if self._database.generation != seen:
                 graph = Graph(tx.session)

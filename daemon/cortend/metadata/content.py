@@ -19,7 +19,7 @@ from typing import BinaryIO, Self
 from corten_shared.errors import AlreadyExists, DataLoss, InvalidArgument, NotFound, ResourceExhausted
 from corten_shared.models.content import BlobInfo, IngestStatus
 from corten_shared.models.lease import Resource
-from cortend.core import gc
+from cortend.core import gc, trace
 from cortend.core.content import BlobStore, IngestWriter
 from cortend.metadata.db import Database
 from cortend.metadata.namespaces import check_namespace
@@ -153,6 +153,7 @@ class NamespacedContent:
                 tx.leases.forget(ns, gc.INGEST, ref)
             if lease is not None:
                 tx.leases.add(ns, lease, Resource(type=gc.CONTENT, id=digest))
+        trace.point("content.commit.recorded")
 
     def free_unseen(self) -> tuple[int, int]:
         """Free the files that no namespace sees; how many, and their bytes. For the collector."""

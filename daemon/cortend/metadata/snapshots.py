@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from corten_shared.errors import Conflict, CortenError, NotFound
 from corten_shared.models.lease import Resource
 from corten_shared.models.snapshot import Kind, Mount, SnapshotInfo, Usage
-from cortend.core import gc
+from cortend.core import gc, trace
 from cortend.core.snapshots import SnapshotDriver
 from cortend.metadata.db import Database
 from cortend.metadata.snapshot_rows import SnapshotRow
@@ -123,6 +123,7 @@ class DatabaseSnapshotter:
         if parent not in (None, row.info.parent) and not self.rebases:
             raise Conflict(f"the {self.name} snapshotter cannot give {key} another parent", subject=key)
         self._driver.sync([row.sid])
+        trace.point("snapshot.commit.synced")
         usage = self._driver.usage(row.sid)
         with self._database.update() as tx:
             row = self._active(tx, ns, key, row.sid)
@@ -130,6 +131,7 @@ class DatabaseSnapshotter:
             tx.snapshots.commit(self.name, row, name, onto, labels or {}, usage)
             tx.leases.rename(ns, gc.snapshot_kind(self.name), key, name)
             self._lease(tx, ns, name, lease)
+        trace.point("snapshot.commit.recorded")
 
     def remove(self, ns: str, key: str) -> None:
         """The row first, so that nobody starts to use it, then the directory."""
@@ -138,6 +140,7 @@ class DatabaseSnapshotter:
                 sid = tx.snapshots.delete(self.name, ns, key)
                 stack.enter_context(self._numbers.hold(sid))
                 tx.leases.forget(ns, gc.snapshot_kind(self.name), key)
+            trace.point("snapshot.remove.recorded")
             self._free(sid)
 
     def walk(self, ns: str) -> list[SnapshotInfo]:
@@ -197,6 +200,7 @@ class DatabaseSnapshotter:
             except BaseException:
                 self._free(sid)
                 raise
+            trace.point("snapshot.create.recorded")
         return self._driver.mounts(sid, kind, parents)
 
     def _free(self, sid: int) -> bool:

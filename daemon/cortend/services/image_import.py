@@ -22,7 +22,7 @@ from corten_shared.models.oci import (
     RunConfig,
 )
 from corten_shared.reference import parse_normalized
-from cortend.core import platforms
+from cortend.core import platforms, trace
 from cortend.core.content import ContentStore
 from cortend.core.metadata import Metadata
 from cortend.core.workers import Workers
@@ -68,15 +68,19 @@ class ImageImporter:
         made_for = platforms.parse(platform, self._documents.host)
         async with temporary_lease(self._metadata, self._workers, ns, "import") as lease:
             digest, size = await self._take_in(ns, chunks, lease)
+            trace.point("import.layer.taken")
             compression = await self._workers.run(self._compression, ns, digest)
             layer = Descriptor(mediaType=_LAYER_TYPES[compression], digest=digest, size=size)
             try:
                 applied = await self._unpacker.unpack_alone(ns, self._snapshotter, layer, compression, lease)
             except DataLoss as error:  # there is no registry to fetch it from again
                 raise InvalidArgument(f"the archive to import is damaged: {error.message}") from error
+            trace.point("import.layer.unpacked")
             document = _config(config, made_for, applied.diff_id, message)
             storing = self._workers.run(self._store, ns, full, layer, document, applied.diff_id, lease)
-            return await finished(storing)
+            record = await finished(storing)
+            trace.point("import.image.named")
+            return record
 
     async def _take_in(self, ns: str, chunks: AsyncIterator[bytes], lease: str) -> tuple[str, int]:
         """The stream as a blob: its digest and size. What came of a stream that fails is dropped."""

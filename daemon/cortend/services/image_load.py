@@ -17,6 +17,7 @@ from corten_shared import times
 from corten_shared.errors import DataLoss, InvalidArgument, ResourceExhausted
 from corten_shared.models.image import ImageRecord
 from corten_shared.models.oci import Platform
+from cortend.core import trace
 from cortend.core.archives import ArchiveReader
 from cortend.core.content import ContentStore
 from cortend.core.metadata import Metadata, Transaction
@@ -77,11 +78,16 @@ class ImageLoadService:
         """
         with await finished(self._workers.run(self._scratch), lambda file: file.close()) as file:
             await self._spool(file, chunks)
+            trace.point("load.archive.spooled")
             async with temporary_lease(self._metadata, self._workers, ns, "load") as lease:
                 found = await finished(self._workers.run_slow(self._read, ns, file, lease, wanted))
+                trace.point("load.archive.read")
                 for image in found:
                     await self._unpack(ns, image, lease)
-                return await finished(self._workers.run(self._name, ns, found))
+                    trace.point("load.image.unpacked")
+                loaded = await finished(self._workers.run(self._name, ns, found))
+                trace.point("load.images.named")
+                return loaded
 
     def _scratch(self) -> BinaryIO:
         return cast(BinaryIO, tempfile.TemporaryFile(dir=self._directory))

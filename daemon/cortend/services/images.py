@@ -10,7 +10,7 @@ from corten_shared.errors import CortenError, InvalidArgument, NotFound
 from corten_shared.models.image import ImageRecord
 from corten_shared.models.oci import ImageConfig, RunConfig
 from corten_shared.reference import parse_normalized
-from cortend.core import platforms
+from cortend.core import platforms, trace
 from cortend.core.content import ContentStore
 from cortend.core.metadata import Metadata
 from cortend.core.workers import Workers
@@ -175,6 +175,7 @@ class ImageService:
             layers = layers_only_of(image, others)
             with self._metadata.update() as tx:
                 removed = remove_image(tx, ns, image, record, text, layers, force=force)
+            trace.point("image.remove.untagged")
             for known in image.records:
                 self._documents.forget(ns, known.target.digest)
             return removed

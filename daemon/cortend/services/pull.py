@@ -19,7 +19,7 @@ from corten_shared.errors import NotFound, ResourceExhausted
 from corten_shared.models.image import ImageRecord, PullProgress
 from corten_shared.models.oci import INDEXES, Descriptor, Platform
 from corten_shared.reference import Reference, parse_normalized
-from cortend.core import platforms
+from cortend.core import platforms, trace
 from cortend.core.documents import MAX_INDEX_DEPTH, parse_config, parse_index, parse_manifest
 from cortend.core.metadata import Metadata
 from cortend.core.registry import Credentials, Fetcher, Registries
@@ -132,9 +132,12 @@ class PullService:
             target = await fetcher.resolve()
             board.say(f"Pulling from {order.reference.path}", order.reference.object)
             image = await self._fetch_documents(run, target)
+            trace.point("pull.documents.kept")
             await self._fetch_layers(run, image)
+            trace.point("pull.layers.done")
             # To its end even when cancelled: the lease must not go before the record is there.
             record, changed = await finished(self._workers.run(self._finish, run, target, image))
+            trace.point("pull.image.named")
         board.say(f"Digest: {target.digest}")
         familiar = order.reference.familiar
         news = f"Downloaded newer image for {familiar}" if changed else f"Image is up to date for {familiar}"
@@ -219,6 +222,7 @@ class PullService:
             run.lease,
             lambda received: board.count("Downloading", name, received, layer.size),
         )
+        trace.point("pull.layer.fetched")
         if fetched:
             board.say("Verifying Checksum", name)
         if unpacked:

@@ -18,6 +18,7 @@ from corten_shared.errors import AlreadyExists, CortenError, DataLoss, InvalidAr
 from corten_shared.models.lease import Resource
 from corten_shared.models.oci import LAYER_COMPRESSION, Descriptor
 from corten_shared.models.snapshot import Mount
+from cortend.core import trace
 from cortend.core.content import ContentStore
 from cortend.core.diff import Applied, Applier
 from cortend.core.gc import snapshot_kind
@@ -132,6 +133,7 @@ class Unpacker:
             if not await self._workers.run(_exists, job.snapshotter, job.ns, name):  # maybe another pull's, meanwhile
                 async with self._active(job.ns, job.snapshotter, "" if rebases else parent, job.lease) as active:
                     await self._fill(job, number, active.key)
+                    trace.point("unpack.layer.applied")
                     if before is not None:
                         await asyncio.shield(before)
                     await self._commit(active, name, parent if rebases else None)
@@ -187,6 +189,7 @@ class Unpacker:
         except AlreadyExists:
             return  # somebody else made it; ours is removed
         active.committed = True
+        trace.point("unpack.layer.committed")
 
     @contextlib.asynccontextmanager
     async def _active(
@@ -196,6 +199,7 @@ class Unpacker:
         active = _Active(ns, snapshotter, f"unpack-{secrets.token_hex(8)}", lease)
         try:
             await finished(self._workers.run_slow(snapshotter.prepare, ns, active.key, parent, lease=lease))
+            trace.point("unpack.layer.prepared")
             yield active
         finally:
             if not active.committed:

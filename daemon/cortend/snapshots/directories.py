@@ -24,6 +24,7 @@ from pathlib import Path
 
 from corten_shared.errors import InvalidArgument
 from corten_shared.models.snapshot import Usage
+from cortend.core import trace
 from cortend.linux.files import remove_tree, syncfs
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,9 @@ class Directories:
             remove_tree(os.fspath(self.root / new))
             (self.root / new).mkdir(mode=0o700)
             fill(self.root / new)
+            trace.point("snapshot.create.filled")
             (self.root / new).rename(self.path(sid))
+            trace.point("snapshot.create.renamed")
         except BaseException:
             with contextlib.suppress(OSError):
                 remove_tree(os.fspath(self.root / new))
@@ -96,6 +99,7 @@ class Directories:
             self.path(sid).rename(self.root / gone)
         except FileNotFoundError:
             return
+        trace.point("snapshot.remove.renamed")
         self._reaper.add(gone)
 
     def ids(self) -> Iterator[int]:

@@ -52,3 +52,17 @@ def test_only_root_can_serve(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
         main()
     assert caught.value.code == 1
     assert capsys.readouterr().err.startswith("cortend: cortend must run as root")
+
+
+def test_an_unknown_trace_point_is_refused_at_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setenv("CORTEN_TRACE", "pull.layer.nope=kill")
+    monkeypatch.setattr(sys, "argv", ["cortend", "--root", str(tmp_path / "r"), "--state", str(tmp_path / "s")])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 1
+    said = capsys.readouterr().err
+    assert "cortend: CORTEN_TRACE: there is no trace point 'pull.layer.nope' (there are: pull." in said
+    assert not (tmp_path / "r").exists()
