@@ -31,6 +31,9 @@ from corten_shared.models.oci import (
 
 MAX_DEPTH = 64
 """How deep arrays and objects may be nested."""
+MAX_TOKENS = 100_000
+"""How many values a document may have, by a count of its commas and brackets: a 4 MiB document of nothing else
+becomes 200 MB of objects, while an index of 1,024 manifests has some 10,000."""
 MAX_LAYERS = 512
 """How many layers an image may have; overlay mounts fewer, in one mount."""
 MAX_INDEX_DEPTH = 4
@@ -51,6 +54,8 @@ def load_json(data: bytes, what: str) -> dict[str, Any]:
 
 
 def _decoded(data: bytes, what: str) -> Any:
+    if sum(map(data.count, (b",", b"[", b"{"))) > MAX_TOKENS:
+        raise InvalidArgument(f"{what} has more than {MAX_TOKENS} values", subject=what)
     try:
         value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:

@@ -18,6 +18,8 @@ MAX_MEMBERS = 10_000
 """Members of an image archive: 512 layers with three files each are far below."""
 MAX_NAME = 1024
 """Bytes of a member's name or link; with MAX_MEMBERS it bounds the memory that an index takes."""
+MAX_WINDOW = 1 << 24
+"""Bytes that a compressed archive's zstd decoder may keep: it runs in the daemon. What `zstd -19` makes needs 8 MiB."""
 MAX_HOPS = 16
 """Links that may lead from a name to its file."""
 
@@ -31,7 +33,7 @@ class TarIndexer:
     """core.archives.ArchiveReader; `limits.data` bounds the unpacked archive, `limits.entries` its members."""
 
     def __init__(self, limits: Limits | None = None) -> None:
-        self._limits = limits or Limits(entries=MAX_MEMBERS)
+        self._limits = limits or Limits(entries=MAX_MEMBERS, window=MAX_WINDOW)
 
     def index(self, file: BinaryIO, scratch: Callable[[], BinaryIO]) -> Members:
         """See ArchiveReader."""

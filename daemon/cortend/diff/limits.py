@@ -6,7 +6,7 @@ from __future__ import annotations
 class Limits:
     """Bounds of one unpack; the defaults hold for any image that people build, and stop bombs."""
 
-    __slots__ = ("data", "entries", "header", "memory", "ratio", "ratio_floor", "seconds")
+    __slots__ = ("data", "entries", "header", "memory", "ratio", "ratio_floor", "seconds", "window")
 
     def __init__(
         self,
@@ -18,6 +18,7 @@ class Limits:
         ratio: int = 2_000,
         ratio_floor: int = 1 << 30,
         seconds: int = 3600,
+        window: int = 1 << 27,
     ) -> None:
         self.data = data
         """Bytes of the uncompressed archive, and of any one (sparse) file's length."""
@@ -32,6 +33,8 @@ class Limits:
         self.ratio_floor = ratio_floor
         self.seconds = seconds
         """Wall time of one unpack."""
+        self.window = window
+        """Bytes that a zstd decoder may keep, and may give at once: the default suits `zstd --long`."""
 
     def encode(self) -> str:
         """As one word for a command line."""

@@ -6,7 +6,7 @@ import hashlib
 import os
 
 from cortend.diff.limits import Limits
-from cortend.diff.refusal import damaged, exhausted, invalid
+from cortend.diff.refusal import Refusal, damaged, exhausted, invalid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,9 +15,8 @@ if TYPE_CHECKING:
 
 READ_SIZE = 1 << 18
 INFLATE_SIZE = 1 << 19
-_ZSTD_SLICE = 1 << 12
-"""zstd has no bound on what one call returns: 4 KiB are 128 MiB at the very most (blocks of 4 bytes for 128 KiB)."""
-_ZSTD_WINDOW = 1 << 27
+_ZSTD_EXPANSION = 1 << 15
+"""zstd has no bound on what one call returns, but its input has: a block of 4 bytes stands for 128 KiB at most."""
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -90,11 +89,12 @@ class Layer:
     def _zstd(self) -> Iterator[bytes]:
         import zstandard  # now, as above
 
-        decoder = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
+        decoder = zstandard.ZstdDecompressor(max_window_size=self._limits.window)
         return self._zstd_frames(decoder, zstandard.ZstdError)
 
     def _zstd_frames(self, decoder: Any, error_type: type[Exception]) -> Iterator[bytes]:
         """Every frame, skippable ones too."""
+        step = self._limits.window // _ZSTD_EXPANSION
         block = self._pull()
         while True:
             frame, at = decoder.decompressobj(), 0
@@ -104,15 +104,20 @@ class Layer:
                 if not block:
                     raise damaged("zstd stream ends early")
                 try:
-                    out = frame.decompress(block[at : at + _ZSTD_SLICE])
+                    out = frame.decompress(block[at : at + step])
                 except error_type as error:
-                    raise damaged(f"zstd stream is damaged: {error}") from None
-                at += _ZSTD_SLICE
+                    raise self._undecodable(error) from None
+                at += step
                 if out:
                     yield out
             block = self._after(frame.unused_data + block[at:], b"", "zstd")
             if not block:
                 return
+
+    def _undecodable(self, error: Exception) -> Refusal:
+        if "memory" in str(error):
+            return exhausted(f"its zstd stream needs a window of more than {self._limits.window} bytes")
+        return damaged(f"zstd stream is damaged: {error}")
 
     def _after(self, rest: bytes, magic: bytes, name: str) -> bytes:
         """What follows a finished member: the next one's start, or nothing (after padding of zeros)."""
