@@ -53,12 +53,14 @@ from cortend.services.exec import ExecService
 from cortend.services.image_catalog import ImageCatalog
 from cortend.services.image_documents import DocumentStore
 from cortend.services.image_load import ImageLoadService
+from cortend.services.image_mounts import ImageMounts
 from cortend.services.image_save import ImageSaveService
 from cortend.services.images import ImageService
 from cortend.services.launch import Launcher
 from cortend.services.oci_spec import SpecBuilder
 from cortend.services.pull import PullService
 from cortend.services.settings import ContainerSettings
+from cortend.services.snapshots import SnapshotService
 from cortend.services.supervisor import Supervisor
 from cortend.services.system import SystemService
 from cortend.services.unpack import Unpacker
@@ -128,6 +130,8 @@ async def open_application(config: Config, status: Callable[[str], None]) -> Asy
             system=system,
             collect=collect,
             events=EventService(metadata=stores.database, exchange=stores.exchange, workers=workers),
+            snapshots=imaging.snapshots,
+            image_mounts=imaging.mounts,
             content=stores.content,
             snapshotters=stores.snapshotters,
             metadata=stores.database,
@@ -193,6 +197,8 @@ class Imaging:
     images: ImageService
     saves: ImageSaveService
     loads: ImageLoadService
+    snapshots: SnapshotService
+    mounts: ImageMounts
 
 
 def build_imaging(config: Config, stores: Stores, workers: ThreadWorkers, collect: CollectService) -> Imaging:
@@ -249,7 +255,18 @@ def build_imaging(config: Config, stores: Stores, workers: ThreadWorkers, collec
         snapshotter=config.snapshots.driver,
         directory=config.root,
     )
-    return Imaging(registries, downloader, pulls, images, saves, loads)
+    snapshots = SnapshotService(
+        metadata=stores.database,
+        content=stores.content,
+        snapshotters=stores.snapshotters,
+        documents=documents,
+        unpacker=unpacker,
+        workers=workers,
+        default=config.snapshots.driver,
+        request_gc=collect.request,
+    )
+    mounts = ImageMounts(metadata=stores.database, images=images, snapshots=snapshots, workers=workers)
+    return Imaging(registries, downloader, pulls, images, saves, loads, snapshots, mounts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from corten.ctl.command import FORCE, QUIET, Command
+from corten.ctl.image_mounts import COMMANDS as MOUNTS
 from corten.ctl.session import Session, moment, segment
 from corten.flags import Flag
 from corten.output import human_size, out
@@ -111,4 +112,5 @@ COMMANDS = {
     "pull": Command("Pull an image", _pull, arguments="REF", flags=PULL_FLAGS, least=1, most=1),
     "tag": Command("Give an image another name", _tag, arguments="REF NEW", least=2, most=2),
     "rm": Command("Remove images", _rm, arguments="REF...", flags=[FORCE, QUIET], least=1, most=None),
+    **MOUNTS,
 }

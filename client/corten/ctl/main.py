@@ -51,7 +51,7 @@ cortenctl images pull docker.io/library/busybox:latest
 cortenctl run --rm -t docker.io/library/busybox:latest box sh
 cortenctl tasks kill -s SIGKILL box
 cortenctl -n default containers ls -q
-cortenctl snapshots mounts KEY /mnt | sh
+cortenctl snapshots mounts /mnt KEY | sh
 """
 """Where the words are in another order than ctr's, or a flag says more."""
 

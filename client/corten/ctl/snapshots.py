@@ -2,30 +2,48 @@
 
 from __future__ import annotations
 
-from corten.ctl.command import QUIET, Command
+import sys
+
+from corten.ctl.command import QUIET, Command, labels
 from corten.ctl.session import Session, moment, segment
 from corten.flags import Flag
-from corten.output import human_size, out, table
+from corten.output import err, escape, human_size, out
+from corten.progress import board
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from corten.flags import Options
+    from collections.abc import Iterable, Iterator
+    from typing import Any
 
-SNAPSHOTTER = Flag("snapshotter", "string", "The snapshotter", short="s", default="overlayfs")
+    from corten.flags import Options
+    from corten.progress import Bars, Lines
+
+SNAPSHOTTER = Flag("snapshotter", "string", "The snapshotter (default: the daemon's)", short="s", default="default")
+TARGET = Flag("target", "string", "Print the commands that mount it there", short="t")
+MOUNTS = Flag("mounts", "bool", "Print how to mount it, as JSON")
+LABEL = Flag("label", "list", "Label of it (KEY=VALUE)")
+BYTES = Flag("bytes", "bool", "Sizes in bytes", short="b")
+
+
+def _base(options: Options) -> str:
+    return f"/snapshots/{segment(options['snapshotter'])}"
 
 
 def _path(options: Options, what: str, key: str) -> str:
-    return f"/snapshots/{segment(options['snapshotter'])}/{what}/{segment(key)}"
+    return f"{_base(options)}/{what}/{segment(key)}"
+
+
+# -- look -------------------------------------------------------------------------------------------------------------
 
 
 def _ls(session: Session, options: Options) -> int:
     columns = {
         "KEY": lambda s: s["name"],
-        "KIND": lambda s: s["kind"],
         "PARENT": lambda s: s["parent"] or "-",
+        "KIND": lambda s: s["kind"],
         "CREATED": lambda s: moment(s["created_at"]),
     }
-    return session.show(session.items(f"/snapshots/{segment(options['snapshotter'])}"), columns)
+    return session.show(session.items(_base(options)), columns)
 
 
 def _info(session: Session, options: Options) -> int:
@@ -33,40 +51,164 @@ def _info(session: Session, options: Options) -> int:
 
 
 def _usage(session: Session, options: Options) -> int:
-    keys = options.args or [s["name"] for s in session.items(f"/snapshots/{segment(options['snapshotter'])}")]
+    keys = options.args or [s["name"] for s in session.items(_base(options))]
     rows = [{"key": key, **session.call("GET", _path(options, "usage", key))} for key in keys]
     columns = {
         "KEY": lambda u: u["key"],
-        "SIZE": lambda u: human_size(u["size"]),
+        "SIZE": lambda u: u["size"] if options["bytes"] else human_size(u["size"]),
         "INODES": lambda u: u["inodes"],
     }
     return session.show(rows, columns)
 
 
-def _mounts(session: Session, options: Options) -> int:
-    found = session.items(_path(options, "mounts", options.args[0]))
+def _tree(session: Session, options: Options) -> int:
+    """Every snapshot below its parent; `-o json`: with its depth, `-q`: keys alone."""
+    below: dict[str, list[dict[str, Any]]] = {}
+    for found in session.items(_base(options)):
+        below.setdefault(found["parent"], []).append(found)
     if session.json:
-        return session.dump(found)
-    target = options.args[1] if len(options.args) > 1 else "TARGET"
-    rows = [["mount", "-t", m["type"], m["source"], target, "-o", ",".join(m["options"])] for m in found]
-    out("".join(" ".join(table([[cell]]).rstrip("\n") for cell in row) + "\n" for row in rows), end="")
+        return session.dump([{**found, "depth": depth} for depth, found in _walk(below)])
+    for depth, found in _walk(below):
+        mark = "" if session.quiet or not depth else "  " * (depth - 1) + " \\_ "
+        kind = "" if session.quiet or found["kind"] == "committed" else f" ({found['kind']})"
+        out(f"{mark}{escape(found['name'])}{kind}")
     return 0
+
+
+def _walk(below: dict[str, list[dict[str, Any]]]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Depth first, with an explicit stack: chains may be hundreds long."""
+    todo = [(0, found) for found in reversed(below.get("", ()))]
+    while todo:
+        depth, found = todo.pop()
+        yield depth, found
+        todo.extend((depth + 1, child) for child in reversed(below.get(found["name"], ())))
+
+
+# -- make -------------------------------------------------------------------------------------------------------------
+
+
+def _make(session: Session, options: Options, verb: str) -> int:
+    key, parent = options.args[0], options.args[1] if len(options.args) > 1 else ""
+    body = {"key": key, "parent": parent, "labels": _given(options)}
+    found = session.call("POST", f"{_base(options)}/{verb}", body)["items"]
+    if session.json or options["mounts"]:
+        return session.dump(found)
+    if options["target"]:
+        return _print_mounts(found, options["target"])
+    session.tell(key)
+    return 0
+
+
+def _given(options: Options) -> dict[str, str]:
+    """The labels to begin with. As with ctr, what somebody makes by hand is kept until somebody's hand removes it."""
+    return {"gc.root": "cortenctl", **{key: value or "" for key, value in labels(options["label"]).items()}}
+
+
+def _prepare(session: Session, options: Options) -> int:
+    return _make(session, options, "prepare")
+
+
+def _view(session: Session, options: Options) -> int:
+    return _make(session, options, "view")
+
+
+def _mounts(session: Session, options: Options) -> int:
+    target, key = options.args
+    found = session.items(_path(options, "mounts", key))
+    return session.dump(found) if session.json else _print_mounts(found, target)
+
+
+def _print_mounts(found: Iterable[dict[str, Any]], target: str) -> int:
+    """Lines for a shell."""
+    from shlex import quote
+
+    for entry in found:
+        # `bind` is no file system type to mount(8), and its remarks (`x-…`) are for programs of ours.
+        options = ",".join(option for option in entry["options"] if not option.startswith("x-"))
+        words = ["mount", "-t", entry["type"], entry["source"], target, "-o", options]
+        out(" ".join(quote(word) for word in words))
+    return 0
+
+
+def _commit(session: Session, options: Options) -> int:
+    name, key = options.args
+    body = {"name": name, "key": key, "labels": _given(options)}
+    made = session.call("POST", f"{_base(options)}/commit", body)
+    if session.json:
+        return session.dump(made)
+    session.tell(name)
+    return 0
+
+
+def _unpack(session: Session, options: Options) -> int:
+    progress = session.lines("POST", f"{_base(options)}/unpack", {"digest": options.args[0]})
+    if session.quiet or session.json:
+        top = _last(progress)
+    else:
+        with board(sys.stdout) as display:
+            top = _last(_shown(progress, display))
+    if session.json:
+        return session.dump({"snapshot": top})
+    session.tell(top)
+    return 0
+
+
+def _last(progress: Iterable[dict[str, Any]]) -> str:
+    """The snapshot that the last line names."""
+    top = ""
+    for line in progress:
+        top = line.get("id") or ""
+    return top
+
+
+def _shown(progress: Iterable[dict[str, Any]], display: Bars | Lines) -> Iterator[dict[str, Any]]:
+    for line in progress:
+        if line["status"] != "Unpacked":
+            display.update(line["id"], line["status"], line.get("current") or 0, line.get("total") or 0)
+        yield line
+
+
+def _label(session: Session, options: Options) -> int:
+    key, *words = options.args
+    changed = session.call("PATCH", _path(options, "keys", key), {"labels": labels(words)})
+    if session.quiet:
+        session.tell(key)
+        return 0
+    return session.dump(changed)
 
 
 def _rm(session: Session, options: Options) -> int:
     return session.each(options.args, lambda key: session.call("DELETE", _path(options, "keys", key)))
 
 
-def _command(summary: str, run: object, arguments: str = "", least: int = 0, most: int | None = 0) -> Command:
-    return Command(
-        summary, run, arguments=arguments, flags=[SNAPSHOTTER, QUIET], least=least, most=most  # type: ignore[arg-type]
-    )  # fmt: skip
+def _cleanup(session: Session, options: Options) -> int:
+    done = session.call("POST", f"{_base(options)}/cleanup")
+    if session.json:
+        return session.dump(done)
+    if not session.quiet:
+        err(f"{done['removed']} directories without a record freed")
+    return 0
 
 
+def _command(
+    summary: str, run: object, arguments: str = "", least: int = 0, most: int | None = 0, flags: Iterable[Flag] = ()
+) -> Command:
+    given = [*flags, SNAPSHOTTER, QUIET]
+    return Command(summary, run, arguments=arguments, flags=given, least=least, most=most)  # type: ignore[arg-type]
+
+
+_MAKING = (TARGET, MOUNTS, LABEL)
 COMMANDS = {
     "ls": _command("List snapshots", _ls),
     "info": _command("Show one", _info, "KEY", 1, 1),
-    "usage": _command("Show what snapshots take on disk", _usage, "[KEY...]", 0, None),
-    "mounts": _command("Show how to mount one", _mounts, "KEY [TARGET]", 1, 2),
+    "usage": _command("Show what snapshots take on disk", _usage, "[KEY...]", 0, None, [BYTES]),
+    "tree": _command("Show every snapshot below its parent", _tree),
+    "prepare": _command("Make a writable snapshot", _prepare, "NEW [KEY]", 1, 2, _MAKING),
+    "view": _command("Make a read-only snapshot", _view, "NEW [KEY]", 1, 2, _MAKING),
+    "mounts": _command("Print the commands that mount one", _mounts, "TARGET KEY", 2, 2),
+    "commit": _command("Make a writable snapshot into a layer for others", _commit, "NEW KEY", 2, 2, [LABEL]),
+    "unpack": _command("Unpack an image whose content is here", _unpack, "DIGEST", 1, 1),
+    "label": _command("Set or remove labels", _label, "KEY [LABEL=VALUE...]", 1, None),
     "rm": _command("Remove snapshots", _rm, "KEY...", 1, None),
+    "cleanup": _command("Free directories that no record names", _cleanup),
 }

@@ -54,6 +54,10 @@ class SnapshotDriver(Protocol):
         """Make the snapshot's directory disappear at once (rename) and free it; missing is fine."""
         ...
 
+    def targets(self, sid: int) -> list[str]:
+        """Where the snapshot's own files are mounted now, by themselves or as a layer."""
+        ...
+
     def ids(self) -> Iterator[int]:
         """Every snapshot directory on disk, for the sweep of orphans; also clears left-over half-removed ones."""
         ...
@@ -112,7 +116,11 @@ class Snapshotter(Protocol):
         ...
 
     def remove(self, ns: str, key: str) -> None:
-        """Remove a snapshot; raises NotFound, Conflict when it is somebody's parent."""
+        """Remove a snapshot; raises NotFound, Conflict (saying whose) when it is somebody's parent."""
+        ...
+
+    def targets(self, ns: str, key: str) -> list[str]:
+        """Where the snapshot's own files are mounted now, by themselves or as a layer; raises NotFound."""
         ...
 
     def walk(self, ns: str) -> list[SnapshotInfo]:

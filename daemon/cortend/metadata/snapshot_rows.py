@@ -23,6 +23,8 @@ _CHAIN = (
     ") SELECT sid FROM chain ORDER BY depth"
 )
 
+_NAMED = 3
+
 
 class SnapshotRow(NamedTuple):
     """A snapshot: its number, its parent's number (None: it has none), what others see, and what it takes on disk."""
@@ -122,9 +124,18 @@ class SnapshotRows:
             self._session.execute("DELETE FROM snapshots WHERE snapshotter = ? AND sid = ?", (snapshotter, row.sid))
         except sqlite3.IntegrityError as error:
             raise Conflict(
-                f"snapshot {name} has children", hint="remove the snapshots made on it first", subject=name
+                f"snapshot {name} is the parent of {self._children(snapshotter, row.sid)}",
+                hint="remove the snapshots made on it first",
+                subject=name,
             ) from error
         return row.sid
+
+    def _children(self, snapshotter: str, sid: int) -> str:
+        """The first names of what was made on `sid`, and how many more there are."""
+        query = "SELECT name FROM snapshots WHERE snapshotter = ? AND parent = ? ORDER BY sid"
+        names = [name for (name,) in self._session.execute(query, (snapshotter, sid))]
+        rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        return ", ".join(names[:_NAMED]) + rest
 
     def kind(self, snapshotter: str, sid: int) -> Kind:
         """What number `sid`, which there is, can be used for."""

@@ -143,6 +143,12 @@ class DatabaseSnapshotter:
             trace.point("snapshot.remove.recorded")
             self._free(sid)
 
+    def targets(self, ns: str, key: str) -> list[str]:
+        """Where it is mounted."""
+        with self._database.view() as tx:
+            sid = tx.snapshots.get(self.name, ns, key).sid
+        return self._driver.targets(sid)
+
     def walk(self, ns: str) -> list[SnapshotInfo]:
         """Parents before children."""
         with self._database.view() as tx:

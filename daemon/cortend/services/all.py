@@ -17,9 +17,11 @@ from cortend.services.containers import ContainerService
 from cortend.services.events import EventService
 from cortend.services.exec import ExecService
 from cortend.services.image_load import ImageLoadService
+from cortend.services.image_mounts import ImageMounts
 from cortend.services.image_save import ImageSaveService
 from cortend.services.images import ImageService
 from cortend.services.pull import PullService
+from cortend.services.snapshots import SnapshotService
 from cortend.services.system import SystemService
 from cortend.services.volumes import VolumeService
 
@@ -39,6 +41,8 @@ class Services:
     system: SystemService
     collect: CollectService
     events: EventService
+    snapshots: SnapshotService
+    image_mounts: ImageMounts
     content: ContentStore
     snapshotters: Mapping[str, Snapshotter]
     metadata: Metadata

@@ -26,6 +26,7 @@ from corten_shared.errors import InvalidArgument
 from corten_shared.models.snapshot import Usage
 from cortend.core import trace
 from cortend.linux.files import remove_tree, syncfs
+from cortend.linux.mountinfo import read_mounts
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +103,10 @@ class Directories:
         trace.point("snapshot.remove.renamed")
         self._reaper.add(gone)
 
+    def targets(self, sid: int) -> list[str]:
+        """Where `fs` is mounted: by itself, or as a layer of an overlay."""
+        return list(_targets(self.files(sid)))
+
     def ids(self) -> Iterator[int]:
         """Numbers of whole directories; what an interruption left is removed on the way."""
         for name in sorted(os.listdir(self.root)):
@@ -150,6 +155,33 @@ class _Reaper:
                 log.warning("cannot delete a removed snapshot yet", extra={"fields": fields})
             finally:
                 self._queue.task_done()
+
+
+def _targets(files: Path) -> Iterator[str]:
+    """Mounts of a snapshot's directory. A bind mount shows the path within its file system, an overlay its layers."""
+    own, tail = os.fspath(files), f"/{files.parent.name}/{files.name}"
+    try:
+        number = files.stat().st_dev
+    except FileNotFoundError:
+        return
+    device = f"{os.major(number)}:{os.minor(number)}"
+    for entry in read_mounts():
+        if entry.fstype == "overlay":
+            found = own in _layers(entry.super_options)
+        else:
+            found = entry.device == device and entry.root.endswith(tail) and own.endswith(entry.root)
+        if found:
+            yield entry.target
+
+
+def _layers(options: Sequence[str]) -> set[str]:
+    """The directories that an overlay is made of."""
+    found: set[str] = set()
+    for option in options:
+        key, _, value = option.partition("=")
+        if key in ("lowerdir", "upperdir", "lowerdir+"):
+            found.update(value.split(":"))
+    return found
 
 
 def measure(path: str | os.PathLike[str]) -> Usage:

@@ -50,6 +50,10 @@ class NativeDriver:
         """As the contract says; deletion goes on behind."""
         self._directories.remove(sid)
 
+    def targets(self, sid: int) -> list[str]:
+        """As the contract says."""
+        return self._directories.targets(sid)
+
     def ids(self) -> Iterator[int]:
         """As the contract says."""
         return self._directories.ids()

@@ -224,3 +224,56 @@ class CollectedResult(Record):
     leases: int
     ingests: int
     bytes_freed: int
+
+
+class SnapshotCreate(Record):
+    """A snapshot to make on `parent` (none when empty); `lease`, when given, holds it."""
+
+    key: str = Field(min_length=1, max_length=4096)
+    parent: str = ""
+    labels: dict[str, str] = {}
+    lease: str | None = None
+
+
+class SnapshotCommit(Record):
+    """An active snapshot to be committed as `name`."""
+
+    name: str = Field(min_length=1, max_length=4096)
+    key: str
+    labels: dict[str, str] = {}
+    lease: str | None = None
+
+
+class Cleaned(Record):
+    """How many directories were freed that no record named."""
+
+    removed: int
+
+
+class UnpackRequest(Record):
+    """An image to unpack, by the digest of its manifest or index."""
+
+    digest: str
+
+
+class ImageMount(Record):
+    """An image to mount on `target`, a directory of the daemon's host."""
+
+    reference: str
+    target: str
+    writable: bool = False
+    platform: str = ""
+    snapshotter: str = ""
+
+
+class ImageUnmount(Record):
+    """A mounted image to unmount; `keep` leaves its snapshot for the next mount."""
+
+    target: str
+    keep: bool = False
+
+
+class MountedOn(Record):
+    """Where an image is mounted now."""
+
+    target: str

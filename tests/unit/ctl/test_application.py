@@ -150,7 +150,7 @@ DIGEST = f"sha256:{'a' * 64}"
         ("cortenctl run -t ", ["reg:5000/a:1"]),
         ("cortenctl content get sha", [DIGEST]),
         ("cortenctl content abort ", ["layer-1"]),
-        ("cortenctl snapshots mounts -s native ", ["n1"]),
+        ("cortenctl snapshots mounts -s native /mnt ", ["n1"]),
         ("cortenctl snapshots info ", ["o1"]),
         ("cortenctl leases rm ", ["keep"]),
         ("cortenctl leases create ", []),
@@ -168,7 +168,7 @@ def test_names_that_are_there_are_completed(daemon: Recorder, line: str, found: 
         "images": [{"name": "reg:5000/a:1"}],
         "content/ingests": [{"ref": "layer-1"}],  # rules match prefixes, in order
         "content": [{"digest": DIGEST}],
-        "snapshots/overlayfs": [{"name": "o1"}],
+        "snapshots/default": [{"name": "o1"}],
         "snapshots/native": [{"name": "n1"}],
         "leases": [{"id": "keep"}],
         "namespaces": [{"name": "default"}],

@@ -14,7 +14,18 @@ import cortend
 from corten_shared.errors import CortenError, Internal, InvalidArgument, NotFound
 from corten_shared.models.api import ErrorBody
 from cortend.api.errors import error_response, invalid_request
-from cortend.api.native import containers, content, events, images, leases, namespaces, snapshots, system, tasks
+from cortend.api.native import (
+    containers,
+    content,
+    events,
+    image_mounts,
+    images,
+    leases,
+    namespaces,
+    snapshots,
+    system,
+    tasks,
+)
 from cortend.api.native.reference import render
 from cortend.services.all import Services
 
@@ -39,7 +50,7 @@ def build_native(services: Services) -> FastAPI:
         responses={"default": {"model": ErrorBody, "description": "Any error"}},
     )
     api.openapi = lambda: _described(api)  # type: ignore[method-assign]
-    for noun in (namespaces, content, snapshots, images, containers, tasks, leases, events, system):
+    for noun in (namespaces, content, snapshots, image_mounts, images, containers, tasks, leases, events, system):
         api.include_router(noun.router(services))
 
     @api.get("/docs", include_in_schema=False)
