@@ -28,6 +28,7 @@ from cortend.core import platforms
 from cortend.diff.apply import ChildApplier
 from cortend.diff.archive import TarIndexer
 from cortend.diff.archiver import ChildArchiver
+from cortend.diff.comparer import ChildComparer
 from cortend.diff.limits import Limits
 from cortend.events.exchange import Exchange
 from cortend.linux.process import boot_id
@@ -125,6 +126,7 @@ async def open_application(config: Config, status: Callable[[str], None]) -> Asy
             images=imaging.images,
             saves=imaging.saves,
             loads=imaging.loads,
+            comparer=imaging.comparer,
             pulls=imaging.pulls,
             volumes=running.volumes,
             system=system,
@@ -199,6 +201,7 @@ class Imaging:
     loads: ImageLoadService
     snapshots: SnapshotService
     mounts: ImageMounts
+    comparer: ChildComparer
 
 
 def build_imaging(config: Config, stores: Stores, workers: ThreadWorkers, collect: CollectService) -> Imaging:
@@ -266,7 +269,8 @@ def build_imaging(config: Config, stores: Stores, workers: ThreadWorkers, collec
         request_gc=collect.request,
     )
     mounts = ImageMounts(metadata=stores.database, images=images, snapshots=snapshots, workers=workers)
-    return Imaging(registries, downloader, pulls, images, saves, loads, snapshots, mounts)
+    comparer = ChildComparer(config.state / "compare", limits)
+    return Imaging(registries, downloader, pulls, images, saves, loads, snapshots, mounts, comparer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,6 +334,7 @@ def build_running(
     )
     archives = ArchiveService(
         archiver=ChildArchiver(),
+        comparer=imaging.comparer,
         containers=containers,
         volumes=volumes,
         metadata=metadata,

@@ -7,6 +7,15 @@ from typing import NamedTuple, Protocol
 
 from corten_shared.models.snapshot import Mount
 
+MOUNT_POINTS = frozenset(
+    {
+        "/.dockerenv", "/dev", "/dev/console", "/dev/pts", "/dev/shm",  # noqa: S108
+        "/dev/mqueue", "/proc", "/sys", "/etc/hosts",
+        "/etc/hostname", "/etc/resolv.conf",
+    }
+)  # fmt: skip
+"""Empty files and directories that every start makes to mount on: not the user's doing (docker has them lower)."""
+
 
 class Placed(NamedTuple):
     """Something of the host that a container has at `target`: a volume, a bind, a host file."""
@@ -84,8 +93,4 @@ class Archiver(Protocol):
         `keep_kinds` refuses to put a file in a directory's place or the reverse. `owner` (`user[:group]` as the
         container's /etc/passwd has them) owns what is made; None: as the archive says.
         """
-        ...
-
-    def changes(self, mounts: Sequence[Mount], parent: Sequence[Mount]) -> list[Change]:
-        """Paths of an active snapshot that differ from its parent's, sorted. Blocks."""
         ...

@@ -1,11 +1,12 @@
-"""Applying a layer to a snapshot."""
+"""Applying a layer to a snapshot, and making one of what a snapshot changed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from typing import BinaryIO, NamedTuple, Protocol
 
 from corten_shared.models.snapshot import Mount
+from cortend.core.containerfiles import Change
 
 
 class Applied(NamedTuple):
@@ -37,4 +38,61 @@ class Applier(Protocol):
         called with compressed bytes read so far. Raises InvalidArgument (archive refused: which entry, why),
         DataLoss (damaged stream), ResourceExhausted (disk full or a limit). The target is then half-written: remove it.
         """
+        ...
+
+
+class Packed(NamedTuple):
+    """A layer that was made: digest and bytes as it was sent, and of its tar; how many entries that has."""
+
+    digest: str
+    diff_id: str
+    size: int
+    unpacked: int
+    entries: int
+
+
+class LayerReading(Protocol):
+    """A layer as it is made; close it. An iteration that raises means that it is not whole."""
+
+    @property
+    def packed(self) -> Packed:
+        """What it is; only once it was read to its end."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    async def __anext__(self) -> bytes: ...
+
+    async def aclose(self) -> None:
+        """Stop making it; idempotent."""
+        ...
+
+
+class Comparer(Protocol):
+    """Compares trees in a confined child that sees nothing but them, read-only; a container may be running on one.
+
+    Cheap when `upper` is an overlay right on `lower`: then only what changed is read. `lower` without mounts is an
+    empty tree. `skip` are paths that do not count while they are new and empty (see `containerfiles.MOUNT_POINTS`).
+    """
+
+    async def compare(
+        self,
+        lower: Sequence[Mount],
+        upper: Sequence[Mount],
+        *,
+        compression: str = "gzip",
+        skip: Collection[str] = (),
+    ) -> LayerReading:
+        """What `upper` has differently from `lower`, as an OCI layer (`compression` is none, gzip or zstd).
+
+        Whiteouts, opaque directories, hard links, devices, extended attributes, holes and nanoseconds are in it;
+        sockets are not. The same trees give the same bytes. Raises InvalidArgument (a name that no layer can have),
+        ResourceExhausted (too many files).
+        """
+        ...
+
+    def changes(
+        self, lower: Sequence[Mount], upper: Sequence[Mount], *, skip: Collection[str] = ()
+    ) -> AsyncGenerator[list[Change], None]:
+        """The paths that differ, some at a time, in order. Close it. Raises as `compare`."""
         ...

@@ -6,15 +6,13 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 from corten_shared import errors
 from corten_shared.errors import CLASSES, CortenError, DeadlineExceeded, Internal
-from corten_shared.models.snapshot import Mount
-from cortend.core.containerfiles import Change, PathStat, Tree
-from cortend.diff import changes
+from cortend.core.containerfiles import PathStat, Tree
 from cortend.diff.apply import import_paths, reap
 from cortend.diff.limits import Limits
 
@@ -54,15 +52,11 @@ class ChildArchiver:
         try:
             async with asyncio.timeout(self._limits.seconds):
                 await _feed(process, body)
-                await _line(process)
+                await first_line(process)
         except TimeoutError:
             raise DeadlineExceeded(f"copying to {path} took too long") from None
         finally:
             await reap(process)
-
-    def changes(self, mounts: Sequence[Mount], parent: Sequence[Mount]) -> list[Change]:
-        """See the contract."""
-        return changes.changes(mounts, parent)
 
     async def _start(
         self, tree: Tree, op: str, path: str, **more: object
@@ -81,7 +75,7 @@ class ChildArchiver:
             env={"LC_ALL": "C.UTF-8"}, cwd="/", start_new_session=True, limit=_PIECE,
         )  # fmt: skip
         try:
-            return process, await _line(process)
+            return process, await first_line(process)
         except BaseException:
             await reap(process)
             raise
@@ -101,7 +95,7 @@ class ChildReading:
         if piece := await self._process.stdout.read(_PIECE):
             return piece
         if await self._process.wait():
-            raise await _failure(self._process)
+            raise await failure(self._process)
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
@@ -123,11 +117,12 @@ async def _feed(process: asyncio.subprocess.Process, body: AsyncIterator[bytes])
         process.stdin.close()
 
 
-async def _line(process: asyncio.subprocess.Process) -> dict[str, Any]:
+async def first_line(process: asyncio.subprocess.Process) -> dict[str, Any]:
+    """The next line that a child says; raises what it says went wrong."""
     assert process.stdout
     line = await process.stdout.readline()
     if not line:
-        raise await _failure(process)
+        raise await failure(process)
     message: dict[str, Any] = json.loads(line)
     if "error" in message:
         raise _error(message)
@@ -138,7 +133,7 @@ def _error(message: dict[str, Any]) -> CortenError:
     return CLASSES.get(str(message["error"]), Internal)(str(message["message"]))
 
 
-async def _failure(process: asyncio.subprocess.Process) -> CortenError:
+async def failure(process: asyncio.subprocess.Process) -> CortenError:
     """Why it ended without a result: its last words, or its exit code."""
     assert process.stderr
     said = (await process.stderr.read(_PIECE)).decode("utf-8", "replace").strip()

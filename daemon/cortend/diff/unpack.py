@@ -77,14 +77,14 @@ def confine(target: str, overlay: bool, limits: Limits) -> None:
     seal(KEEP | {priv.CAP_SYS_ADMIN} if overlay else KEEP, limits)
 
 
-def seal(capabilities: set[int], limits: Limits) -> None:
+def seal(capabilities: set[int], limits: Limits, *, files: int = _OPEN_FILES) -> None:
     """Give up everything but `capabilities`, and importing: names mean the new root's files from here on."""
     os.umask(0)
     priv.set_no_new_privs()
     priv.drop_capabilities(capabilities)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _lower(resource.RLIMIT_AS, limits.memory)
-    _lower(resource.RLIMIT_NOFILE, _OPEN_FILES)
+    _lower(resource.RLIMIT_NOFILE, files)
     sys.path[:] = []
     sys.meta_path[:] = []
     sys.path_hooks[:] = []

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cortend.core.content import ContentStore
+from cortend.core.diff import Comparer
 from cortend.core.metadata import Metadata
 from cortend.core.network import NetworkDriver
 from cortend.core.runtime import TaskRuntime
@@ -36,6 +37,7 @@ class Services:
     images: ImageService
     saves: ImageSaveService
     loads: ImageLoadService
+    comparer: Comparer
     pulls: PullService
     volumes: VolumeService
     system: SystemService

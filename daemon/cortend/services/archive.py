@@ -8,13 +8,14 @@ not write into one layer).
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from corten_shared.errors import NotFound
 from corten_shared.models.container import MountSpec
 from corten_shared.models.snapshot import Mount
-from cortend.core.containerfiles import Archiver, Change, PathStat, Placed, Reading, Tree
+from cortend.core.containerfiles import MOUNT_POINTS, Archiver, Change, PathStat, Placed, Reading, Tree
+from cortend.core.diff import Comparer
 from cortend.core.metadata import Metadata
 from cortend.core.runtime import TaskKey, TaskRuntime
 from cortend.core.snapshots import Snapshotter
@@ -34,6 +35,7 @@ class ArchiveService:
         self,
         *,
         archiver: Archiver,
+        comparer: Comparer,
         containers: ContainerService,
         volumes: VolumeService,
         metadata: Metadata,
@@ -43,6 +45,7 @@ class ArchiveService:
         workers: Workers,
     ) -> None:
         self._archiver = archiver
+        self._comparer = comparer
         self._containers = containers
         self._volumes = volumes
         self._metadata = metadata
@@ -87,17 +90,22 @@ class ArchiveService:
             await self._archiver.write(tree, path, body, keep_kinds=keep_kinds, owner=owner)
         await self._emit(view, "/containers/extract-to-dir")
 
-    async def changes(self, ns: str, ref: str) -> list[Change]:
-        """What the container changed of its image's files, by path."""
+    async def changes(self, ns: str, ref: str) -> AsyncGenerator[list[Change], None]:
+        """What the container changed of its image's files, by path, some at a time."""
         record = (await self._containers.get(ns, ref)).record
 
-        def compare() -> list[Change]:
+        def mounts() -> tuple[list[Mount], list[Mount]]:
             snapshotter = self._snapshotters[record.snapshotter]
             parent = snapshotter.stat(ns, record.snapshot_key).parent
-            below = snapshotter.mounts(ns, parent) if parent else []
-            return self._archiver.changes(snapshotter.mounts(ns, record.snapshot_key), below)
+            return snapshotter.mounts(ns, parent) if parent else [], snapshotter.mounts(ns, record.snapshot_key)
 
-        return await self._workers.run_slow(compare)
+        lower, upper = await self._workers.run(mounts)
+        found = self._comparer.changes(lower, upper, skip=MOUNT_POINTS)
+        try:
+            async for some in found:
+                yield some
+        finally:
+            await found.aclose()
 
     @asynccontextmanager
     async def _held(self, ns: str, ref: str) -> AsyncIterator[ContainerView]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import stat
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect
@@ -13,9 +13,9 @@ from starlette.responses import Response
 from corten_shared.errors import Cancelled, InvalidArgument
 from corten_shared.times import format_rfc3339
 from cortend.api.docker.call import NAMESPACE, Call
-from cortend.api.docker.responses import Stream, dump, json_response
+from cortend.api.docker.responses import Stream, dump
 from cortend.api.docker.routing import Route
-from cortend.core.containerfiles import PathStat
+from cortend.core.containerfiles import Change, PathStat
 
 if TYPE_CHECKING:
     from cortend.services.all import Services
@@ -78,8 +78,25 @@ class Archives:
 
     async def changes(self, call: Call) -> Response:
         """GET …/changes; null when there are none, as docker answers."""
-        found = await self._archives.changes(NAMESPACE, call.params["id"])
-        return json_response([{"Path": change.path, "Kind": change.kind} for change in found] or None)
+        found = self._archives.changes(NAMESPACE, call.params["id"])
+        # An unknown container is still an error with a status.
+        first = await anext(found, None)
+        return Stream(_changes(first, found), "application/json")
+
+
+async def _changes(first: list[Change] | None, rest: AsyncGenerator[list[Change], None]) -> AsyncIterator[bytes]:
+    """A JSON array, as it comes: nobody knows how much a container changed."""
+    try:
+        before = b"["
+        some = first
+        while some is not None:
+            if rows := b",".join(dump({"Path": change.path, "Kind": change.kind}) for change in some):
+                yield before + rows
+                before = b","
+            some = await anext(rest, None)
+        yield b"]\n" if before == b"," else b"null\n"
+    finally:
+        await rest.aclose()
 
 
 def stat_header(found: PathStat) -> bytes:
