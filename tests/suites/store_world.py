@@ -44,14 +44,34 @@ class World:
     def __exit__(self, *exc: object) -> None:
         self.database.close()
 
-    def lease(self, ns: str, lease: str, *, hours: float | None = None, flat: bool = False) -> str:
+    def in_hours(self, hours: float) -> str:
+        """A time to come, as labels have it."""
+        return format_rfc3339(self.time + int(hours * HOUR))
+
+    def lease(
+        self,
+        ns: str,
+        lease: str,
+        *,
+        hours: float | None = None,
+        flat: bool = False,
+        labels: dict[str, str] | None = None,
+    ) -> str:
         """Create a lease that ends after `hours`; its id."""
-        labels = {"gc.flat": ""} if flat else {}
+        labels = {**(labels or {}), **({"gc.flat": ""} if flat else {})}
         if hours is not None:
-            labels["gc.expire"] = format_rfc3339(self.time + int(hours * HOUR))
+            labels["gc.expire"] = self.in_hours(hours)
         with self.database.update() as tx:
             tx.leases.create(ns, Lease(id=lease, labels=labels, created_at=self.time))
         return lease
+
+    def hold(self, ns: str, lease: str, *, content: str = "", snapshot: str = "") -> None:
+        """Have a lease hold a blob, a snapshot, or both."""
+        with self.database.update() as tx:
+            if content:
+                tx.leases.add(ns, lease, Resource(type="content", id=content))
+            if snapshot:
+                tx.leases.add(ns, lease, Resource(type=f"snapshots/{self.snapshotter.name}", id=snapshot))
 
     def unlease(self, ns: str, lease: str) -> None:
         """End a lease."""
@@ -83,11 +103,14 @@ class World:
                 raise
         return name
 
-    def tag(self, ns: str, name: str, digest: str) -> None:
+    def tag(self, ns: str, name: str, digest: str, labels: dict[str, str] | None = None) -> None:
         """Let an image name a blob."""
         target = Descriptor(media_type=OCI_MANIFEST, digest=digest, size=1)
+        image = ImageRecord(
+            name=name, target=target, labels=labels or {}, created_at=self.time, updated_at=self.time
+        )
         with self.database.update() as tx:
-            tx.images.put(ns, ImageRecord(name=name, target=target, created_at=self.time, updated_at=self.time))
+            tx.images.put(ns, image)
 
     def untag(self, ns: str, name: str) -> None:
         """Remove an image's name."""

@@ -257,25 +257,34 @@ class Metadata(Protocol):
 
 
 class Collected(NamedTuple):
-    """What one garbage collection removed: blobs, snapshots, leases, ingests, and bytes of content freed."""
+    """What one garbage collection removed: blobs, snapshots, leases, ingests, and names of images that had an end.
+
+    `bytes_freed` are those of content and of committed snapshots.
+    """
 
     blobs: int
     snapshots: int
     leases: int
     ingests: int
     bytes_freed: int
+    images: int = 0
 
 
 class Collector(Protocol):
-    """Mark and sweep over content and snapshots of all namespaces."""
+    """Mark and sweep over content and snapshots of all namespaces.
+
+    `locked`: for how many seconds the last collection may have kept writers waiting, in all.
+    """
+
+    locked: float
 
     def collect(self) -> Collected:
         """Remove what no image, container, lease or label keeps. Safe while pulls run: they hold leases.
 
-        Roots: images, containers' snapshots, leases that have not expired, objects labelled `gc.root`. Edges: labels
-        `gc.ref.content[.*]` = digest and `gc.ref.snapshot.<snapshotter>[...]` = name on blobs, images and
-        snapshots; a snapshot's parent.
-        Marks in a read transaction, deletes rows in a write transaction that marks again
-        what changed in between, and only then frees blobs and directories.
+        Roots: containers, images and leases that have not expired, objects labelled `gc.root` or with a `gc.expire`
+        to come. Edges: an image's target, a container's snapshot and manifest, what a lease holds, a snapshot's
+        parent, and the labels that core.gc lists.
+        Marks in a read transaction, deletes rows in write transactions that are short whatever there is to delete,
+        sparing what was referred to meanwhile, and only then frees blobs and directories.
         """
         ...

@@ -53,6 +53,7 @@ POINTS: Final[dict[str, str]] = {
     "unpack.layer.committed": "a layer's snapshot is committed",
     # garbage collection
     "gc.marked": "what is dead is known, nothing was deleted",
+    "gc.batch.deleted": "some rows of what is dead are gone, others are still there",
     "gc.rows.deleted": "the rows of what is dead are gone, files and directories are all there",
     "gc.snapshots.freed": "directories without rows are removed, blobs without rows are still there",
     "gc.blobs.freed": "blobs without rows are gone, old ingests still there",

@@ -230,6 +230,7 @@ class Database:
         try:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA temp_store = MEMORY")  # the collector's notes, also on a full disk
         except BaseException:  # a file that is no database is found out here
             connection.close()
             raise

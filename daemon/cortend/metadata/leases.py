@@ -46,8 +46,8 @@ class Leases:
         """Raises AlreadyExists; InvalidArgument for a malformed id or `gc.expire`."""
         if not 0 < len(lease.id) <= _MAX_ID:
             raise InvalidArgument(f"invalid lease id {lease.id[:60]!r}", hint=f"1 to {_MAX_ID} characters")
-        if gc.EXPIRE in lease.labels:
-            parse_rfc3339(lease.labels[gc.EXPIRE])
+        if (end := gc.value_of(lease.labels, gc.EXPIRE)) is not None:
+            parse_rfc3339(end)
         Namespaces(self._session).ensure(ns)
         try:
             self._session.execute(
@@ -63,21 +63,20 @@ class Leases:
             raise _missing(lease_id)
 
     def add(self, ns: str, lease_id: str, resource: Resource) -> None:
-        """Idempotent; raises NotFound for the lease."""
-        try:
-            self._session.execute(
-                "INSERT INTO lease_resources (ns, lease, type, id) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                (ns, lease_id, resource.type, resource.id),
-            )
-        except sqlite3.IntegrityError as error:
-            raise _missing(lease_id) from error
+        """Idempotent; raises NotFound for the lease, also for one whose time is over: it would hold nothing."""
+        if gc.expired(self.get(ns, lease_id).labels, self._session.now()):
+            raise _missing(lease_id)
+        self._session.execute(
+            "INSERT INTO lease_resources (ns, lease, type, id) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (ns, lease_id, gc.resource_kind(resource.type), resource.id),
+        )
 
     def remove(self, ns: str, lease_id: str, resource: Resource) -> None:
         """Raises NotFound for the lease; a resource it does not hold is fine."""
         self.get(ns, lease_id)
         self._session.execute(
             "DELETE FROM lease_resources WHERE ns = ? AND lease = ? AND type = ? AND id = ?",
-            (ns, lease_id, resource.type, resource.id),
+            (ns, lease_id, gc.resource_kind(resource.type), resource.id),
         )
 
     def rename(self, ns: str, kind: str, old: str, new: str) -> None:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
 from corten_shared import digest as digests
-from cortend.core.gc import Node
+from corten_shared.errors import NotFound
+from corten_shared.models.lease import Lease
+from cortend.core.graph import Graph
 from cortend.core.metadata import Collected
+from cortend.metadata.collector import BATCH
 from cortend.metadata.db import Database
-from cortend.metadata.graph import Graph
+from cortend.metadata.transaction import StoreTransaction
 from suites.store_world import HOUR, World, refs
 
 NOTHING = Collected(0, 0, 0, 0, 0)
@@ -155,21 +161,191 @@ def test_an_ingest_is_kept_by_a_lease_or_for_a_day(world: World, tmp_path: Path)
     assert world.collector.collect().ingests == 2
 
 
-def test_what_is_kept_between_the_marks_stays(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An image is tagged after the first mark found its content dead."""
-    digest, other = world.put("a", b"manifest"), world.put("a", b"other")
-    real = Graph.dead
+@pytest.mark.parametrize("moment", ["alive", "in_order"])
+def test_what_is_kept_after_the_mark_stays(
+    world: World, monkeypatch: pytest.MonkeyPatch, moment: Literal["alive", "in_order"]
+) -> None:
+    """An image is tagged when its manifest was found dead: before the barrier, and behind it."""
+    config = world.put("a", b"config")
+    manifest, other = world.put("a", b"manifest", refs([config])), world.put("a", b"other")
+    before(monkeypatch, moment, lambda: world.tag("a", "image", manifest))
+    assert world.collector.collect().blobs == 1
+    assert world.digests("a") == {manifest, config}
+    assert other not in world.stored()
 
-    def dead(graph: Graph) -> list[Node]:
-        found = real(graph)
+
+NEW_HOLDS: dict[str, Callable[[World, str, str], object]] = {
+    "lease": lambda world, blob, layer: world.hold("a", world.lease("a", "l"), content=blob, snapshot=layer),
+    "container": lambda world, blob, layer: world.container("a", "c", layer, blob),
+    "labelled content": lambda world, blob, layer: world.put("a", b"r", {"gc.root": "", **refs([blob], layer)}),
+    "root labels": lambda world, blob, layer: (
+        world.content.update("a", blob, {"containerd.io/gc.root": "x"}),
+        world.snapshotter.update("a", layer, {"gc.root": "x"}),
+    ),
+    "image labels": lambda world, blob, layer: world.tag("a", "i", digests.of(b"none"), refs([blob], layer)),
+    "labelled lease": lambda world, blob, layer: world.lease("a", "l", labels=refs([blob], layer)),
+    "back references": lambda world, blob, layer: (
+        world.tag("a", "i", digests.of(b"none")),
+        world.content.update("a", blob, {"gc.bref.image": "i"}),
+        world.snapshotter.update("a", layer, {"gc.bref.image": "i"}),
+    ),
+    "children": lambda world, blob, layer: (
+        world.layer("a", "child", layer, world.lease("a", "l")),
+        world.hold("a", "l", content=blob),
+    ),
+}
+
+
+@pytest.mark.parametrize("how", NEW_HOLDS)
+def test_whatever_begins_to_hold_after_the_mark_is_seen(
+    world: World, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    config = world.put("a", b"config")
+    manifest = world.put("a", b"manifest", refs([config]))
+    world.layer("a", "base")
+    world.layer("a", "top", "base")
+    world.put("a", b"other")
+    before(monkeypatch, "in_order", lambda: NEW_HOLDS[how](world, manifest, "top"))
+    assert world.collector.collect().snapshots == 0
+    assert world.digests("a") >= {manifest, config}
+    assert world.names("a") >= {"base", "top"}
+    assert digests.of(b"other") not in world.stored()
+
+
+def before(monkeypatch: pytest.MonkeyPatch, moment: str, action: Callable[[], object]) -> None:
+    """Have `action` happen once, right before Graph's method `moment` is called."""
+    real = getattr(Graph, moment)
+
+    def hooked(graph: Graph, *args: Any, **kwargs: Any) -> Any:
         monkeypatch.undo()
-        world.tag("a", "image", digest)
+        found = real(graph, *args, **kwargs)
+        action()
         return found
 
-    monkeypatch.setattr(Graph, "dead", dead)
+    monkeypatch.setattr(Graph, moment, hooked)
+
+
+def test_a_name_with_an_end_goes_and_takes_its_content_along(world: World) -> None:
+    manifest = world.put("a", b"manifest")
+    world.tag("a", "image", manifest, {"containerd.io/gc.expire": world.in_hours(1)})
+    world.tag("a", "held", manifest, {"gc.expire": world.in_hours(1)})
+    world.put("a", b"holder", {"gc.root": "", "gc.ref.image": "held"})
+    assert world.collector.collect() == NOTHING
+    world.time += HOUR
+    assert world.collector.collect().images == 1
+    with world.database.view() as tx:
+        assert [image.name for image in tx.images.list("a")] == ["held"]
+        assert tx.events.list()[-1].topic == "/images/delete"
+    assert manifest in world.digests("a")
+
+
+def test_content_and_snapshots_with_an_end_are_kept_until_then(world: World) -> None:
+    config = world.put("a", b"config")
+    world.put("a", b"brief", {"gc.expire": world.in_hours(1), **refs([config])})
+    world.layer("a", "brief")
+    world.snapshotter.update("a", "brief", {"containerd.io/gc.expire": world.in_hours(1)})
+    world.put("a", b"unreadable", {"gc.expire": "soon"})
+    assert world.collector.collect()[:2] == (1, 0)
+    world.time += HOUR
+    assert world.collector.collect()[:2] == (2, 1)
+
+
+def test_back_references_tie_an_object_to_another_life(world: World) -> None:
+    world.layer("a", "rw")
+    world.container("a", "c", "rw")
+    world.put("a", b"of the container", {"containerd.io/gc.bref.container": "c"})
+    world.put("a", b"of the snapshot", {"gc.bref.snapshot.directories": "rw"})
+    world.put("a", b"of nobody", {"gc.bref.container": "other"})
     assert world.collector.collect().blobs == 1
-    assert world.digests("a") == {digest}
-    assert other not in world.stored()
+    with world.database.update() as tx:
+        tx.containers.delete("a", "c")
+    assert world.collector.collect()[:2] == (2, 1)
+
+
+def test_an_expired_lease_takes_nothing_more(world: World) -> None:
+    lease = world.lease("a", "l", hours=1)
+    world.time += HOUR
+    with pytest.raises(NotFound, match="No such lease"):
+        world.hold("a", lease, content=world.put("a", b"late"))
+
+
+def test_no_transaction_of_a_collection_is_long(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the rows go, a few at a time: in processor time, which does not depend on who else is busy."""
+    fill(world, blobs=10_000, chains=500, depth=10)
+    spent: list[float] = []
+    real = world.database.update
+
+    @contextmanager
+    def update() -> Iterator[StoreTransaction]:
+        with real() as tx:
+            begun = time.thread_time()
+            yield tx
+            spent.append(time.thread_time() - begun)
+
+    monkeypatch.setattr(world.database, "update", update)
+    world.collector.collect()
+    monkeypatch.undo()
+    assert rows(world) == [5_000, 2_500]
+    assert len(spent) > 5
+    assert max(spent) < 5 * BATCH, sorted(spent)[-5:]
+
+
+@pytest.mark.soak
+def test_others_write_while_a_hundred_thousand_rows_are_collected(world: World) -> None:
+    fill(world, blobs=70_000, chains=3_000, depth=10)
+    waits: list[float] = []
+    done = threading.Event()
+
+    def write() -> None:
+        while not done.is_set():
+            begun = time.monotonic()
+            with world.database.update() as tx:
+                tx.namespaces.ensure("busy")
+            waits.append(time.monotonic() - begun)
+            done.wait(0.002)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        world.collector.collect()
+    finally:
+        done.set()
+        writer.join()
+    assert rows(world) == [35_000, 15_000]
+    waits.sort()
+    slow = waits[int(len(waits) * 0.99)]
+    print(f"{len(waits)} writes: 99 % within {slow * 1000:.0f} ms, all within {waits[-1] * 1000:.0f} ms")
+    assert slow < 0.05
+
+
+def rows(world: World) -> list[int]:
+    """How many blobs and snapshots there are."""
+    with world.database.view() as tx:
+        return [tx.session.one(f"SELECT count(*) FROM {table}")[0] for table in ("content", "snapshots")]
+
+
+def fill(world: World, *, blobs: int, chains: int, depth: int) -> None:
+    """Rows without files: blobs and chains of snapshots, every other one of which a lease holds."""
+    with world.database.update() as tx:
+        tx.namespaces.ensure("a")
+        tx.leases.create("a", Lease(id="l", created_at=0))
+        session = tx.session
+        for number in range(blobs):
+            digest = digests.of(str(number).encode())
+            session.execute("INSERT INTO content VALUES ('a', ?, 1, '{}', 0, 0)", (digest,))
+            if number % 2:
+                session.execute("INSERT INTO lease_resources VALUES ('a', 'l', 'content', ?)", (digest,))
+        for number in range(chains * depth):
+            parent = number if number % depth else None
+            name = f"s{number}"
+            session.execute(
+                "INSERT INTO snapshots VALUES ('directories', ?, 'a', ?, ?, 'committed', '{}', 0, 0, 0, 0)",
+                (number + 1, name, parent),
+            )
+            if number // depth % 2 and number % depth == depth - 1:
+                session.execute(
+                    "INSERT INTO lease_resources VALUES ('a', 'l', 'snapshots/directories', ?)", (name,)
+                )
 
 
 def test_an_idle_collection_writes_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
