@@ -46,7 +46,7 @@ from cortend.runtime.host import LinuxHost
 from cortend.runtime.tasks import DEFAULT_RUNTIMES, Tasks
 from cortend.services.all import Services
 from cortend.services.archive import ArchiveService
-from cortend.services.collect import CollectService
+from cortend.services.collect import CollectService, CollectSettings
 from cortend.services.containers import ContainerService
 from cortend.services.download import Downloader
 from cortend.services.events import EventService
@@ -91,7 +91,7 @@ class Application:
         del old
         self.registries.configure(registry_settings(new))
         self.containers.configure(stop_timeout=new.containers.stop_timeout)
-        self.collect.configure(delay=new.gc.delay, interval=new.gc.interval)
+        self.collect.configure(collect_settings(new))
         self.downloader.configure(
             concurrent=new.pull.max_concurrent_downloads, attempts=new.pull.max_download_attempts
         )
@@ -110,8 +110,7 @@ async def open_application(config: Config, status: Callable[[str], None]) -> Asy
         collect = CollectService(
             collector=StoreCollector(stores.database, stores.content, list(stores.snapshotters.values())),
             workers=workers,
-            delay=config.gc.delay,
-            interval=config.gc.interval,
+            settings=collect_settings(config),
         )
         imaging = build_imaging(config, stores, workers, collect)
         running = build_running(config, stores, host, imaging, workers, collect)
@@ -419,6 +418,11 @@ def open_tasks(config: Config, workers: ThreadWorkers) -> Tasks:
         conmon=config.runtime.conmon or "conmon",
         cgroup_parent=config.runtime.cgroup_parent,
     )
+
+
+def collect_settings(config: Config) -> CollectSettings:
+    """When garbage is collected, out of the configuration."""
+    return CollectSettings(**config.gc.model_dump())
 
 
 def registry_settings(config: Config) -> RegistrySettings:

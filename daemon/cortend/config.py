@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "text", "json"]
@@ -204,10 +204,24 @@ class Containers(Section):
 
 
 class Gc(Section):
-    """Garbage collection of content and snapshots that nothing refers to."""
+    """Garbage collection of content and snapshots that nothing refers to (containerd's scheduler's settings)."""
 
-    delay: Seconds = Field(
-        default=1.0, description="Seconds between a deletion and the collection it causes."
+    model_config = ConfigDict(populate_by_name=True)
+
+    schedule_delay: Seconds = Field(
+        default=1.0,
+        validation_alias=AliasChoices("schedule_delay", "delay"),
+        description="Seconds between a deletion and the collection it causes.",
+    )
+    startup_delay: Seconds = Field(default=0.1, description="Seconds before the first collection.")
+    pause_threshold: float = Field(
+        default=0.02, ge=0, le=0.5, description="Share of time that collections may keep writers waiting."
+    )
+    deletion_threshold: int = Field(
+        default=0, ge=0, description="Deletions after which pause_threshold no longer matters; 0: it always does."
+    )
+    mutation_threshold: int = Field(
+        default=100, ge=0, description="Writes to the database that cause a collection; 0: they cause none."
     )
     interval: Seconds = Field(default=3600.0, description="Seconds between collections that nothing causes.")
 

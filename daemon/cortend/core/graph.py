@@ -6,7 +6,7 @@ Nothing here asks a store: `metadata.graph` fills a Graph, and everything else i
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 from cortend.core import gc
@@ -57,6 +57,10 @@ class Graph:
         """A snapshot keeps its parent."""
         self.parents[child] = parent
         self.edges.setdefault(child, {})[parent] = PARENT
+
+    def ends(self) -> Iterator[int]:
+        """When roots and leases expire (ns since the epoch)."""
+        yield from (end for end in self.roots.values() if end is not None)
 
     # -- the collector's question -----------------------------------------------------------------------------------
 
@@ -123,7 +127,7 @@ class Graph:
         A flat lease's chain has the object it names and that one's parents only.
         """
         holders = self.holders()
-        found = [[]] if node in self.roots else []
+        found: list[list[Hold]] = [[]] if node in self.roots else []
         found += _chains_from(self.roots, node, holders)
         # What a flat lease names is kept with its parents: chains to it may only go over those.
         parents = {held: [hold for hold in holds if hold.how == PARENT] for held, holds in holders.items()}

@@ -8,6 +8,7 @@ events emitted in it are published only after it was committed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
@@ -273,10 +274,16 @@ class Collected(NamedTuple):
 class Collector(Protocol):
     """Mark and sweep over content and snapshots of all namespaces.
 
-    `locked`: for how many seconds the last collection may have kept writers waiting, in all.
+    `locked`: for how many seconds the last collection may have kept writers waiting, in all; `next_end`: when the first
+    of the objects it saw expires (ns since the epoch; None: none does).
     """
 
     locked: float
+    next_end: int | None
+
+    def watch(self, written: Callable[[], None]) -> None:
+        """Have `written` called after every commit to the database, on the thread that wrote; it must be quick."""
+        ...
 
     def collect(self) -> Collected:
         """Remove what no image, container, lease or label keeps. Safe while pulls run: they hold leases.

@@ -44,7 +44,7 @@ def raise_barrier(session: Session) -> None:
     lower_barrier(session)
     session.execute("CREATE TEMP TABLE gc_touched (ns TEXT, kind TEXT, id TEXT, labels TEXT)")
     for table, notes in _NOTES.items():
-        body = " ".join(f"INSERT INTO gc_touched SELECT {note};" for note in notes)  # noqa: S608 - constants
+        body = " ".join(f"INSERT INTO gc_touched SELECT {note};" for note in notes)
         for word in ("INSERT", "UPDATE"):
             session.execute(f"CREATE TEMP TRIGGER gc_{table}_{word} AFTER {word} ON main.{table} BEGIN {body} END")
 

@@ -18,7 +18,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from corten_shared.errors import Conflict, NotFound, Unavailable
@@ -60,6 +60,11 @@ class StoreCollector:
         self._ingest_age = ingest_age
         self._lock = threading.Lock()
         self.locked = 0.0
+        self.next_end: int | None = None
+
+    def watch(self, written: Callable[[], None]) -> None:
+        """Have `written` called after every commit."""
+        self._database.watcher = written
 
     def collect(self) -> Collected:
         """Remove what nothing keeps; `snapshots` and `blobs` count what was freed on disk."""
@@ -72,6 +77,7 @@ class StoreCollector:
             trace.point("gc.blobs.freed")
             ingests = self._drop_ingests(graph)
         self.locked = rows.locked
+        self.next_end = min((end for end in graph.ends() if end > self._database.clock()), default=None)
         return Collected(blobs, snapshots, rows.leases, ingests, size + rows.bytes, rows.images)
 
     def _collect_rows(self) -> tuple[Graph, _Rows]:

@@ -33,7 +33,7 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Self
@@ -77,6 +77,7 @@ class Database:
     ) -> None:
         self.path = path
         self.generation = 0
+        self.watcher: Callable[[], None] = lambda: None
         self._exchange = exchange
         self.clock = clock
         self._journal = journal or JournalLimits()
@@ -124,6 +125,7 @@ class Database:
             self.generation += 1
             for event in transaction.emitted:
                 self._exchange.publish(event)
+        self.watcher()
 
     @contextmanager
     def _view(self) -> Iterator[StoreTransaction]:
