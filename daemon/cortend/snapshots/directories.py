@@ -25,7 +25,7 @@ from pathlib import Path
 from corten_shared.errors import InvalidArgument
 from corten_shared.models.snapshot import Usage
 from cortend.core import trace
-from cortend.linux.files import remove_tree, syncfs
+from cortend.linux.files import remove_tree, spread_children, syncfs
 from cortend.linux.mountinfo import read_mounts
 
 log = logging.getLogger(__name__)
@@ -47,6 +47,9 @@ class Directories:
             )
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.root.chmod(0o700)
+        # ext4 does not reuse an inode within minutes of its deletion, and to pass over each of a removed layer's
+        # takes longer than to write the next layer: a new snapshot is better off in another block group.
+        spread_children(os.fspath(self.root))
         self._making: set[str] = set()
         self._lock = threading.Lock()
         self._removals = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,14 @@ def test_a_copy_is_faithful_and_follows_nothing(tmp_path: Path) -> None:
     assert os.getxattr(target / "d", "user.k") == b"v"
     assert (target / "d").stat().st_mtime_ns == 7_000_000_001
     assert target.stat().st_mtime_ns == 9
+
+
+def test_snapshots_are_spread_over_the_disk(tmp_path: Path) -> None:
+    """ext4 would put them all near their parent, where the inodes of removed ones cannot be used again for minutes."""
+    file_system = subprocess.run(["stat", "-f", "-c", "%T", tmp_path], capture_output=True, check=True).stdout
+    if not file_system.startswith(b"ext"):
+        pytest.skip("the temporary directory is not on ext4")
+    OverlayDriver(tmp_path / "root")
+    OverlayDriver(tmp_path / "root")  # and a second start finds it done
+    attributes = subprocess.run(["lsattr", "-d", tmp_path / "root"], capture_output=True, check=True).stdout
+    assert b"T" in attributes.split()[0]
