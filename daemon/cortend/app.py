@@ -31,6 +31,7 @@ from cortend.diff.archiver import ChildArchiver
 from cortend.diff.comparer import ChildComparer
 from cortend.diff.limits import Limits
 from cortend.events.exchange import Exchange
+from cortend.linux.files import write_durably
 from cortend.linux.process import boot_id
 from cortend.metadata.collector import StoreCollector
 from cortend.metadata.content import NamespacedContent
@@ -449,7 +450,8 @@ def engine_id(root: Path) -> str:
     """A random id that stays with the data root (docker's `info` shows one)."""
     path = root / "engine-id"
     with contextlib.suppress(FileNotFoundError):
-        return path.read_text().strip()
+        if found := path.read_text().strip():
+            return found
     text = str(uuid.uuid4())
-    path.write_text(f"{text}\n")
+    write_durably(path, f"{text}\n".encode(), 0o644)
     return text

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from corten_shared.errors import AlreadyExists, InvalidArgument, PermissionDenied, Unavailable
 from cortend.config import Api
+from cortend.linux.files import make_directory
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +148,7 @@ def locked_roots(root: Path, state: Path, group: str) -> Iterator[None]:
     """Make the data and the state root, and hold both for this daemon alone."""
     for directory in (root, state):
         try:
-            directory.mkdir(mode=0o710, parents=True, exist_ok=True)
+            make_directory(directory, 0o710)
         except OSError as error:
             raise Unavailable(f"cannot make {directory}: {error.strerror}") from None
     _let_group_pass(state, group)

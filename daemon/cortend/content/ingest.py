@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from typing import Self
 
 from corten_shared.errors import AlreadyExists, DataLoss, Internal, InvalidArgument, ResourceExhausted
-from cortend.content.layout import Ingest, IngestInfo, Layout, sync_directory
+from cortend.content.layout import Ingest, IngestInfo, Layout
 from cortend.core import trace
+from cortend.linux.files import sync_directory
 
 _CHUNK = 1 << 20
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})

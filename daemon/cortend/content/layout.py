@@ -7,8 +7,8 @@
         ingest.json                 ref, total (0: unknown), expected digest, time of the first write
 
 A ref is any text, so its hash names the directory; a digest is checked against its grammar before it
-becomes a path. `ingest.json` is renamed into place before `data` is made: a directory without a readable one
-is the remains of a crash and holds nothing.
+becomes a path. `ingest.json` is written before `data` is made, and in place: it is worth no sync. A directory without
+a readable one is the remains of a crash and holds nothing; bytes that a power cut damaged are found by their digest.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pydantic import ValidationError
 
 from corten_shared import digest as digests
 from corten_shared.models.base import Record
+from cortend.linux.files import make_directory
 
 
 class IngestInfo(Record):
@@ -41,9 +42,7 @@ class Layout:
         self.blobs = root / "blobs" / "sha256"
         self.ingests = root / "ingest"
         for directory in (root, self.blobs.parent, self.blobs, self.ingests):
-            if not directory.is_dir():
-                directory.mkdir(mode=0o700, parents=True)
-                sync_directory(directory.parent)
+            make_directory(directory)
 
     def blob(self, digest: str) -> Path:
         """The file of a blob; raises InvalidArgument for a malformed digest."""
@@ -78,9 +77,13 @@ class Ingest:
     def write(self, info: IngestInfo) -> None:
         """Make the directory and describe the ingest."""
         self.path.mkdir(mode=0o700, exist_ok=True)
-        draft = self.path / "ingest.json.new"
-        draft.write_text(info.model_dump_json())
-        draft.rename(self._info)
+        text = info.model_dump_json().encode()
+        descriptor = os.open(self._info, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            os.pwrite(descriptor, text, 0)
+            os.ftruncate(descriptor, len(text))
+        finally:
+            os.close(descriptor)
 
     def remove(self) -> None:
         """Drop it; missing parts are fine. The bytes go first: what a crash leaves is an empty ingest."""
@@ -88,12 +91,3 @@ class Ingest:
             for path in sorted(self.path.iterdir()):  # `data` sorts before `ingest.json`
                 path.unlink(missing_ok=True)
             self.path.rmdir()
-
-
-def sync_directory(path: Path) -> None:
-    """Put the names in a directory on stable storage."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -96,6 +96,40 @@ def spread_children(directory: str | bytes) -> None:
         os.close(fd)
 
 
+def sync_directory(path: str | bytes | os.PathLike[str]) -> None:
+    """Put the names in a directory on stable storage."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_directory(path: str | os.PathLike[str], mode: int = 0o700) -> None:
+    """Make a directory, and those above it (0755), so that a power cut leaves them; one that exists is fine."""
+    missing: list[str] = []
+    current = os.path.abspath(path)
+    while not os.path.isdir(current):
+        missing.append(current)
+        current = os.path.dirname(current)
+    for directory in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(directory, mode if directory == missing[0] else 0o755)
+        sync_directory(os.path.dirname(directory))
+
+
+def write_durably(path: str | os.PathLike[str], data: bytes, mode: int = 0o600) -> None:
+    """Have the file say `data`, or what it said before, whatever happens: synced, renamed, the directory synced."""
+    draft = f"{os.fspath(path)}.new"
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    with open(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(descriptor)
+    os.rename(draft, path)
+    sync_directory(os.path.dirname(os.path.abspath(path)))
+
+
 def copy_content(source: int, target: int) -> None:
     """Fill the empty file `target` with `source`'s content: shared blocks where possible, holes kept, else copied."""
     try:

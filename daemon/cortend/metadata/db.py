@@ -41,7 +41,7 @@ from typing import Self
 from corten_shared import times
 from corten_shared.errors import Internal
 from cortend.core.events import EventExchange
-from cortend.linux.files import reserve
+from cortend.linux.files import reserve, sync_directory
 from cortend.metadata.failures import damaged, explain
 from cortend.metadata.journal import JournalLimits
 from cortend.metadata.migrate import migrate
@@ -218,7 +218,7 @@ class Database:
         )
         _reserve(self.path, self.path.stat().st_size + _ROOM_IN_FILE)
         _reserve(Path(f"{self.path}-wal"), _ROOM_IN_LOG)
-        _sync_directory(self.path.parent)
+        sync_directory(self.path.parent)
 
     def _connect(self, mode: str) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -246,13 +246,5 @@ def _reserve(path: Path, size: int) -> None:
         reserve(descriptor, size)
     except OSError as error:
         log.warning("no space could be reserved for %s: %s", path, error.strerror)
-    finally:
-        os.close(descriptor)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
     finally:
         os.close(descriptor)

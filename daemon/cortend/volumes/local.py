@@ -21,6 +21,7 @@ from pathlib import Path
 from corten_shared import times
 from corten_shared.errors import InvalidArgument, NotFound
 from corten_shared.models.volume import VolumeRecord
+from cortend.linux.files import make_directory, sync_directory, write_durably
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}\Z")
 
@@ -31,7 +32,7 @@ class LocalVolumes:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._lock = threading.Lock()
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(root)
         for left in root.glob("*/.removing-*"):
             shutil.rmtree(left, ignore_errors=True)
         for path in root.glob("*/[!.]*"):
@@ -69,7 +70,8 @@ class LocalVolumes:
             existing = self._read(path)
             if existing is not None:
                 return existing
-            (path / "_data").mkdir(mode=0o755, parents=True, exist_ok=True)
+            make_directory(path, 0o755)
+            (path / "_data").mkdir(mode=0o755, exist_ok=True)  # synced with the record, which is beside it
             record = VolumeRecord(
                 name=name,
                 mountpoint=str(path / "_data"),
@@ -78,7 +80,7 @@ class LocalVolumes:
                 owner=owner,
                 created_at=times.now(),
             )
-            _write_durably(path / "volume.json", record.model_dump_json().encode())
+            write_durably(path / "volume.json", record.model_dump_json().encode())
         return record
 
     def disown(self, ns: str, name: str) -> None:
@@ -87,7 +89,7 @@ class LocalVolumes:
             record = self.get(ns, name)
             if record.owner:
                 kept = record.model_copy(update={"owner": ""})
-                _write_durably(self._path(ns, name) / "volume.json", kept.model_dump_json().encode())
+                write_durably(self._path(ns, name) / "volume.json", kept.model_dump_json().encode())
 
     def remove(self, ns: str, name: str) -> None:
         """Remove a volume and its data."""
@@ -96,6 +98,7 @@ class LocalVolumes:
         doomed = path.with_name(f".removing-{secrets.token_hex(8)}")
         with self._lock:
             path.rename(doomed)
+            sync_directory(path.parent)  # what was removed does not come back with a power cut
         shutil.rmtree(doomed, ignore_errors=True)
 
     def is_empty(self, ns: str, name: str) -> bool:
@@ -117,21 +120,7 @@ def _drop_half_made(path: Path) -> None:
     """Remove what a crash left of a volume's creation. One without a record that holds data is left alone."""
     if (path / "volume.json").exists():
         return
-    (path / "volume.tmp").unlink(missing_ok=True)
+    (path / "volume.json.new").unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         (path / "_data").rmdir()
         path.rmdir()
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
