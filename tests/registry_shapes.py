@@ -76,7 +76,7 @@ def run_shape(kind: str, folder: Path, images: Mapping[str, Image] | None = None
     with ExitStack() as stack:
         if kind in ("tls", "mtls"):
             make_certificates(folder)
-            clients = folder / "ca.pem" if kind == "mtls" else None
+            clients = folder if kind == "mtls" else None
             yield Shape(kind, stack.enter_context(run_registry(folder, tls=folder, clients=clients)), folder)
         elif kind == "basic":
             passwords = folder / "htpasswd"

@@ -429,6 +429,7 @@ def collect_settings(config: Config) -> CollectSettings:
 def registry_settings(config: Config) -> RegistrySettings:
     """The registry client's settings out of the configuration."""
     return RegistrySettings(
+        directory=config.registry.config_path,
         hosts={
             domain: RegistryHost(host.plain_http, host.insecure_skip_verify, host.ca_file)
             for domain, host in config.registries.items()

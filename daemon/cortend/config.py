@@ -24,6 +24,7 @@ LIVE = (
     "pull.connect_timeout",
     "pull.header_timeout",
     "pull.idle_timeout",
+    "registry",
     "registries",
     "gc",
     "containers.stop_timeout",
@@ -142,8 +143,19 @@ class Pull(Section):
     limits: PullLimits = Field(default=PullLimits(), description=PullLimits.__doc__)
 
 
+class RegistryHosts(Section):
+    """Where registries, their mirrors and their certificates are described."""
+
+    config_path: OptionalPath = Field(
+        default="/etc/corten/certs.d",
+        description="Directory of HOST/hosts.toml files in containerd's form, or of docker's certificate files. It is "
+        "read anew for every pull. Empty: none.",
+    )
+
+
 class Registry(Section):
-    """How to talk to one registry. Loopback registries are spoken to in plain HTTP without being named."""
+    """The short form, where no mirror is needed; a directory of the host's own below config_path refines it.
+    Loopback registries are spoken to in plain HTTP without being named."""
 
     plain_http: bool = Field(default=False, description="Speak HTTP, not HTTPS.")
     insecure_skip_verify: bool = Field(default=False, description="Accept any certificate.")
@@ -246,6 +258,7 @@ class Config(Section):
     api: Api = Field(default=Api(), description=Api.__doc__)
     log: Log = Field(default=Log(), description=Log.__doc__)
     pull: Pull = Field(default=Pull(), description=Pull.__doc__)
+    registry: RegistryHosts = Field(default=RegistryHosts(), description=RegistryHosts.__doc__)
     registries: dict[str, Registry] = Field(
         default={}, description='Registries by host, as in [registries."registry.local:5000"].'
     )

@@ -10,13 +10,14 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 import httpx
 
 from corten_shared import digest as digests
-from corten_shared.errors import DataLoss, InvalidArgument, NotFound, Unavailable
+from corten_shared.errors import CortenError, DataLoss, InvalidArgument, NotFound, Unavailable
 from corten_shared.models.oci import INDEXES, MANIFESTS, MAX_BLOB, Descriptor
 from corten_shared.reference import Reference
 from cortend.core.documents import check_media_type, sniff_media_type
 from cortend.core.registry import Stream
 from cortend.registry.problems import quoted, unreachable
-from cortend.registry.settings import MAX_MANIFEST
+from cortend.registry.route import Route
+from cortend.registry.settings import MAX_MANIFEST, PULL, RESOLVE
 from cortend.registry.transport import Transport
 
 _ACCEPT = ", ".join(sorted(MANIFESTS | INDEXES))
@@ -26,22 +27,26 @@ _RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)\Z")
 class RepositoryFetcher:
     """Implements core.registry.Fetcher."""
 
-    def __init__(self, transport: Transport, reference: Reference, idle_timeout: float) -> None:
-        self._transport = transport
+    def __init__(self, route: Route, reference: Reference, idle_timeout: float) -> None:
+        self._route = route
         self._reference = reference
         self._idle_timeout = idle_timeout
 
     async def resolve(self) -> Descriptor:
-        """See core.registry. Asks with HEAD, which costs no pull where pulls are counted."""
+        """See core.registry. What a tag means is asked of hosts that may say so; a digest says it itself."""
+        return await self._route.first(PULL if self._reference.digest else RESOLVE, self._resolve)
+
+    async def _resolve(self, transport: Transport) -> Descriptor:
+        """Asks with HEAD, which costs no pull where pulls are counted."""
         wanted = self._reference.object
         with suppress(NotFound, InvalidArgument):  # no body says why, and some registries know no HEAD
-            response = await self._open("HEAD", wanted, f"manifests/{wanted}", {"Accept": _ACCEPT})
+            response = await self._open(transport, "HEAD", wanted, f"manifests/{wanted}", {"Accept": _ACCEPT})
             await response.aclose()
             if described := self._described(response):
                 return described
-        response = await self._open("GET", wanted, f"manifests/{wanted}", {"Accept": _ACCEPT})
+        response = await self._open(transport, "GET", wanted, f"manifests/{wanted}", {"Accept": _ACCEPT})
         try:
-            data = await self._transport.read(response, MAX_MANIFEST, self._reference.familiar)
+            data = await transport.read(response, MAX_MANIFEST, self._reference.familiar)
         finally:
             await response.aclose()
         digest = digests.of(data)
@@ -52,18 +57,20 @@ class RepositoryFetcher:
 
     async def manifest(self, descriptor: Descriptor) -> bytes:
         """See core.registry."""
-        limit = min(descriptor.size, MAX_MANIFEST)
         if descriptor.size > MAX_MANIFEST:
             raise InvalidArgument(
                 f"{descriptor.digest} of {self._reference.familiar_name} is {descriptor.size} bytes, "
                 f"more than the {MAX_MANIFEST} a document may have",
                 subject=descriptor.digest,
             )
+        return await self._route.first(PULL, lambda transport: self._manifest(transport, descriptor))
+
+    async def _manifest(self, transport: Transport, descriptor: Descriptor) -> bytes:
         kind = "manifests" if descriptor.media_type in MANIFESTS | INDEXES else "blobs"
         accept = {"Accept": descriptor.media_type} if kind == "manifests" else {}
-        response = await self._open("GET", descriptor.digest, f"{kind}/{descriptor.digest}", accept)
+        response = await self._open(transport, "GET", descriptor.digest, f"{kind}/{descriptor.digest}", accept)
         try:
-            data = await self._transport.read(response, limit, descriptor.digest)
+            data = await transport.read(response, descriptor.size, descriptor.digest)
         finally:
             await response.aclose()
         if len(data) != descriptor.size:
@@ -81,50 +88,68 @@ class RepositoryFetcher:
 
     @asynccontextmanager
     async def _blob(self, descriptor: Descriptor, offset: int) -> AsyncIterator[Stream]:
-        path = f"blobs/{digests.parse(descriptor.digest)}"
-        headers = {"Range": f"bytes={offset}-"} if offset else {}
-        response = await self._open("GET", descriptor.digest, path, headers)
-        if response.status_code == 416:
-            await response.aclose()
-            response = await self._open("GET", descriptor.digest, path, {})
+        transport, response, start, total = await self._route.first(
+            PULL, lambda transport: self._open_blob(transport, descriptor, offset)
+        )
         try:
-            start, total = self._span(response, offset)
-            yield Stream(start, total, self._chunks(response, descriptor, start))
+            yield Stream(start, total, self._chunks(transport, response, descriptor, start))
         finally:
             await response.aclose()
 
+    async def _open_blob(
+        self, transport: Transport, descriptor: Descriptor, offset: int
+    ) -> tuple[Transport, httpx.Response, int, int]:
+        path = f"blobs/{digests.parse(descriptor.digest)}"
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        response = await self._open(transport, "GET", descriptor.digest, path, headers)
+        if response.status_code == 416:
+            await response.aclose()
+            response = await self._open(transport, "GET", descriptor.digest, path, {})
+        try:
+            return transport, response, *self._span(response, offset)
+        except BaseException:
+            await response.aclose()
+            raise
+
     async def _chunks(
-        self, response: httpx.Response, descriptor: Descriptor, start: int
+        self, transport: Transport, response: httpx.Response, descriptor: Descriptor, start: int
     ) -> AsyncIterator[bytes]:
-        """The body's bytes; every wait is bounded, and so is their number."""
+        """The body's bytes; every wait is bounded, and so is their number. A host that breaks off, or sends too much,
+        is avoided from then on."""
         left = descriptor.size - start
         raw = response.aiter_raw()
-        while True:
-            try:
-                async with asyncio.timeout(self._idle_timeout):
-                    chunk = await anext(raw, b"")
-            except (httpx.HTTPError, TimeoutError) as error:
-                raise unreachable("GET", response.url, error) from error
-            if not chunk:
-                break
-            left -= len(chunk)
-            if left < 0:
-                raise DataLoss(
-                    f"registry {self._reference.domain} sent more than the {descriptor.size} bytes of "
-                    f"{descriptor.digest}",
+        try:
+            while chunk := await self._chunk(raw, response):
+                left -= len(chunk)
+                if left < 0:
+                    raise DataLoss(
+                        f"registry {self._reference.domain} sent more than the {descriptor.size} bytes of "
+                        f"{descriptor.digest}",
+                        subject=descriptor.digest,
+                    )
+                yield chunk
+            if left:
+                raise Unavailable(
+                    f"registry {self._reference.domain} ended {descriptor.digest} {left} bytes early",
                     subject=descriptor.digest,
+                    hint="try again: the download goes on where it stopped",
                 )
-            yield chunk
-        if left:
-            raise Unavailable(
-                f"registry {self._reference.domain} ended {descriptor.digest} {left} bytes early",
-                subject=descriptor.digest,
-                hint="try again: the download goes on where it stopped",
-            )
+        except CortenError:
+            self._route.avoid(transport)
+            raise
 
-    async def _open(self, method: str, what: str, path: str, headers: dict[str, str]) -> httpx.Response:
+    async def _chunk(self, raw: AsyncIterator[bytes], response: httpx.Response) -> bytes:
+        try:
+            async with asyncio.timeout(self._idle_timeout):
+                return await anext(raw, b"")
+        except (httpx.HTTPError, TimeoutError) as error:
+            raise unreachable("GET", response.url, error) from error
+
+    async def _open(
+        self, transport: Transport, method: str, what: str, path: str, headers: dict[str, str]
+    ) -> httpx.Response:
         accepted = (416,) if "Range" in headers else ()
-        return await self._transport.open(
+        return await transport.open(
             method, what, path, {**headers, "Accept-Encoding": "identity"}, accepted=accepted
         )
 

@@ -28,6 +28,14 @@ class Unreachable(Unavailable):
     """No answer came: what another attempt may mend."""
 
 
+class SpeaksNoTLS(Unreachable):
+    """What answered is no TLS: a server in plain HTTP, most likely."""
+
+
+class SpeaksTLS(Unavailable):
+    """What answered in plain HTTP says that it is an HTTPS server."""
+
+
 def quoted(text: object, limit: int = _SHOWN) -> str:
     """A foreign text made safe to print: one line, no control or direction characters, bounded."""
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text)[:limit])
@@ -44,7 +52,7 @@ def bare(url: httpx.URL) -> str:
 def unreachable(method: str, url: httpx.URL, error: BaseException) -> Unreachable:
     """No answer: connection refused, name unknown, TLS refused, time-out. In the words of Go's http client."""
     host = f"{url.host}:{url.port or (443 if url.scheme == 'https' else 80)}"
-    return Unreachable(
+    return (SpeaksNoTLS if _speaks_no_tls(error) else Unreachable)(
         f'{method.capitalize()} "{bare(url)}": {_reason(host, error)}',
         subject=url.host,
         hint="check the registry's address and that it is up; then try again",
@@ -69,6 +77,20 @@ def _reason(host: str, error: BaseException) -> str:
     return quoted(error) or type(error).__name__
 
 
+def speaks_tls(url: httpx.URL, status: int, body: bytes) -> bool:
+    """Whether an answer in plain HTTP is that of an HTTPS server (Go's and nginx's words)."""
+    return url.scheme == "http" and status == 400 and any(words in body for words in _WANTS_TLS)
+
+
+_WANTS_TLS = (b"HTTP request to an HTTPS server", b"plain HTTP request was sent to HTTPS port")
+
+
+def _speaks_no_tls(error: BaseException) -> bool:
+    return any(isinstance(c, ssl.SSLError) and c.reason in _NO_TLS for c in _causes(error))
+
+
+_NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL"})
+"""OpenSSL's reasons, of several versions, for a first record that is none."""
 _DIALLING = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT, errno.EADDRNOTAVAIL})
 
 
@@ -117,6 +139,12 @@ def refused(
         )
     if status == 404:
         return _missing(reference, what, words, codes)
+    if speaks_tls(response.url, status, body):
+        return SpeaksTLS(
+            f"registry {reference.domain} speaks HTTPS, not plain HTTP",
+            subject=reference.domain,
+            hint=f"put its CA into ca.crt in the directory {reference.domain} of registry.config_path",
+        )
     where = f"registry {reference.domain} answered {status} for {reference.familiar_name} ({what})"
     text = f"{where}: {words}" if words else where
     if status == 429:

@@ -17,6 +17,8 @@ MAX_CHALLENGE = 8 << 10
 """Longest WWW-Authenticate header looked at, in bytes."""
 MAX_REDIRECTS = 10
 """How often one request is sent on to another address."""
+MAX_HOSTS_FILE = 256 << 10
+"""Longest hosts.toml, in bytes."""
 
 PULL, RESOLVE, PUSH = "pull", "resolve", "push"
 CAPABILITIES = frozenset({PULL, RESOLVE, PUSH})
@@ -39,7 +41,7 @@ class Endpoint(NamedTuple):
     `url` is the API's root, without a slash at its end (`https://mirror.local/v2`). `ca` and `client` are PEM files:
     CAs that are trusted besides the system's, and pairs of certificate and key (empty: in the same file). `headers`
     go to this origin only. `timeout` is for connecting; 0: the settings' own. An endpoint that is a `fallback` is
-    tried only when the one before it could not be reached.
+    tried only when the one before it turned out to speak the other protocol, HTTP or HTTPS.
     """
 
     url: str
@@ -58,10 +60,12 @@ class Endpoint(NamedTuple):
 class RegistrySettings:
     """Everything that can be configured; times in seconds.
 
-    `hosts` is keyed by domain as in references (`registry.local:5000`). A loopback registry that is not named there
-    is spoken to in plain HTTP. `wait_budget` bounds the sum of all waits between attempts of one fetcher.
+    `directory` has a hosts.toml for each registry that needs one (see `hosts`; empty: there is none). `hosts` is keyed
+    by domain as in references (`registry.local:5000`). A loopback registry that is in neither is spoken to in plain
+    HTTP. `wait_budget` bounds the sum of all waits between attempts at one endpoint in the life of a fetcher.
     """
 
+    directory: str = ""
     hosts: Mapping[str, RegistryHost] = field(default_factory=dict)
     connect_timeout: float = 10.0
     header_timeout: float = 30.0

@@ -17,7 +17,7 @@ from cortend.core.registry import Credentials
 from cortend.registry.auth import Authorizer, TokenCache
 from cortend.registry.challenge import parse_challenges
 from cortend.registry.problems import Unreachable, bare, quoted, refused, unreachable
-from cortend.registry.settings import MAX_ERROR_BODY, MAX_REDIRECTS, MAX_TOKEN, Endpoint, RegistrySettings
+from cortend.registry.settings import MAX_ERROR_BODY, MAX_REDIRECTS, MAX_TOKEN, Endpoint, RegistrySettings, address_of
 
 log = logging.getLogger(__name__)
 
@@ -46,12 +46,16 @@ class Transport:
         credentials: Credentials | None,
         tokens: TokenCache,
         scopes: Sequence[str] = (),
+        *,
+        attempts: int = 0,
     ) -> None:
         self.endpoint = endpoint
         self._client = client
         self._settings = settings
         self._reference = reference
         self._base = _parse_url(endpoint.url, reference.domain)
+        self._attempts = attempts or settings.attempts
+        self._mirror = self._base.netloc.decode("ascii") not in (reference.domain, address_of(reference.domain))
         self._dial = endpoint.timeout or settings.connect_timeout
         self._waited = 0.0
         self._auth = Authorizer(
@@ -76,11 +80,11 @@ class Transport:
         """A successful answer (2xx, or a status of `accepted`), its own body still unread; the caller closes it.
 
         `target` is a path below the repository, or an address from `location`; `what` names in errors what this is
-        about. Connection errors, 429 and 5xx are tried again with growing pauses, `attempts` times (0: as the
-        settings say) and within their budget. Raises as core.registry.Fetcher.resolve.
+        about. Connection errors, 429 and 5xx are tried again with growing pauses, `attempts` times (0: the transport's
+        own number) and within their budget. Raises as core.registry.Fetcher.resolve.
         """
         url = target if isinstance(target, httpx.URL) else self._url(target)
-        most = attempts or self._settings.attempts
+        most = attempts or self._attempts
         for attempt in range(1, most + 1):
             try:
                 response = await self.answer(method, url, headers, body)
@@ -102,6 +106,16 @@ class Transport:
             raise Unavailable(f"{bare(response.url)} answered {response.status_code} without a Location")
         return _redirected(response.url, location)
 
+    async def ping(self) -> httpx.Response:
+        """The answer of the API's root, after logging in where asked: success means that the login is good.
+
+        Raises Unreachable, and SpeaksTLS.
+        """
+        response = await self.answer("GET", httpx.URL(f"{self.endpoint.url}/"), {})
+        if response.status_code == 400:
+            raise await self._problem(response, "the API's root")
+        return response
+
     async def answer(
         self, method: str, url: httpx.URL, headers: Mapping[str, str], body: Body | None = None
     ) -> httpx.Response:
@@ -116,7 +130,7 @@ class Transport:
 
     def _url(self, path: str) -> httpx.URL:
         url = httpx.URL(f"{self.endpoint.url}/{self._reference.path}/{path}")
-        return url if self.endpoint.own else url.copy_merge_params({"ns": self._reference.domain})
+        return url.copy_merge_params({"ns": self._reference.domain}) if self._mirror else url
 
     async def _log_in(self, response: httpx.Response, used: str | None) -> bool:
         """Meet a 401; True when the request should be sent again, the response is then closed."""

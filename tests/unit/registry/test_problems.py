@@ -23,7 +23,7 @@ DENIED = b'{"errors":[{"code":"DENIED","message":"requested access to the resour
 
 def _refused(status, body=b"", what="1", **flags):
     flags = {"scoped": False, "logged_in": False} | flags
-    return refused(REFERENCE, what, httpx.Response(status), body, **flags)
+    return refused(REFERENCE, what, httpx.Response(status, request=httpx.Request("GET", "http://x/")), body, **flags)
 
 
 @pytest.mark.parametrize(
