@@ -1,6 +1,6 @@
 """Bodies of the native API that are not records: requests, answers, lists, stream lines.
 
-Lists are `{"items": [...]}`, so that a page's end can be marked when there are pages.
+Lists are `{"items": [...], "next": ...}`; `next` is null at their end.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ T = TypeVar("T")
 
 
 class Items(Record, Generic[T]):
-    """A list. Members may be added: read only what you know."""
+    """A list, or a page of one: send `next` as `page` to get what follows. Read only the members that you know."""
 
     items: list[T]
+    next: str | None = None
 
 
 class ErrorInfo(Record):

@@ -119,3 +119,52 @@ def test_streams_end_when_the_daemon_stops(make_cortend: Any) -> None:
         with pytest.raises(corten.Unavailable):
             next(events)
     daemon.start()
+
+
+def test_lists_come_in_pages_and_filtered(http: httpx.Client, client: corten.Client) -> None:
+    """Of every noun in the same way; a page begins after the last name of the one before, whatever went meanwhile."""
+    for name in ("page-a", "page-b", "page-c", "page-d"):
+        client.namespaces.create(name, {"of.this": "test"} if name != "page-d" else {})
+    ours = {"filter": "name~=^page-"}
+    first = http.get("/namespaces", params={**ours, "limit": 2}).json()
+    assert [found["name"] for found in first["items"]] == ["page-a", "page-b"]
+    client.namespaces.remove("page-b")
+    rest = http.get("/namespaces", params={**ours, "limit": 2, "page": first["next"]}).json()
+    assert ([found["name"] for found in rest["items"]], rest["next"]) == (["page-c", "page-d"], None)
+    labelled = http.get("/namespaces", params={"filter": 'labels."of.this"==test'}).json()
+    assert [found["name"] for found in labelled["items"]] == ["page-a", "page-c"]
+    either = http.get("/namespaces", params={"filter": ["name==page-a", "name==page-d"]}).json()
+    assert [found["name"] for found in either["items"]] == ["page-a", "page-d"]
+    for name in ("page-a", "page-c", "page-d"):
+        client.namespaces.remove(name)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/namespaces", "/content", "/content/ingests", "/snapshots", "/snapshots/overlayfs", "/images", "/containers",
+     "/tasks", "/leases"],
+)  # fmt: skip
+def test_every_list_is_paged_to_its_end(http: httpx.Client, path: str) -> None:
+    whole = http.get(path).json()
+    assert whole["next"] is None
+    seen: list[Any] = []
+    page = ""
+    while page is not None:
+        answer = http.get(path, params={"limit": 1, "page": page}).json()
+        assert len(answer["items"]) <= 1
+        seen += answer["items"]
+        page = answer["next"]
+    assert seen == whole["items"]
+    wrong = http.get(path, params={"filter": "name=x"})
+    assert (wrong.status_code, wrong.json()["error"]["details"]["position"]) == (400, 4)
+    assert http.get(path, params={"limit": 0}).status_code == 400
+    assert http.get(path, params={"page": "bm8"}).status_code == 400
+
+
+def test_events_are_filtered(http: httpx.Client, client: corten.Client) -> None:
+    client.namespaces.create("filtered-ns")
+    client.namespaces.remove("filtered-ns")
+    params = {"follow": "false", "filter": 'topic=="/namespaces/delete",event.name==filtered-ns'}
+    (line,) = http.get("/events", params=params).text.splitlines()
+    assert json.loads(line)["namespace"] == "filtered-ns"
+    assert http.get("/events", params={"filter": "topic==/x"}).status_code == 400

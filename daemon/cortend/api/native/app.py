@@ -31,9 +31,10 @@ from cortend.services.all import Services
 
 DESCRIPTION = """The engine's own objects: namespaces, content, snapshots, images, containers, tasks, leases, events.
 
-Everything is in a namespace, which the `namespace` parameter names. Lists are `{"items": [...]}`. Streams are JSON
-lines; one that fails after it began ends with a line `{"error": {...}}`. Every error is
-`{"error": {"code", "message", "hint"?, "subject"?, "details"?}}`; look at `code`, read `message` and `hint`.
+Everything is in a namespace, which the `namespace` parameter names. Lists are `{"items": [...], "next": ...}`: with
+`limit` they come in pages, of which each but the last has a `next` to send as `page`; `filter` selects in containerd's
+filter language. Streams are JSON lines; one that fails after it began ends with a line `{"error": {...}}`. Every error
+is `{"error": {"code", "message", "hint"?, "subject"?, "details"?}}`; look at `code`, read `message` and `hint`.
 Times are RFC 3339 with nanoseconds, sizes are bytes."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from corten_shared.models.api import ContainerCreate, ContainerCreated, ContainerDetail, Items
+from cortend.api.native.listing import Listed
 from cortend.api.native.parameters import DEFAULT, AllNamespaces, ContainerRef, Namespace
 from cortend.services.all import Services
 from cortend.services.requests import CreateRequest
@@ -18,11 +19,16 @@ def router(services: Services) -> APIRouter:
 
     @api.get("")
     async def list_containers(
-        namespace: Namespace = DEFAULT, all_namespaces: AllNamespaces = False
+        listing: Listed, namespace: Namespace = DEFAULT, all_namespaces: AllNamespaces = False
     ) -> Items[ContainerDetail]:
         """Every container, running or not, newest first."""
         views = await views_of(services, namespace, all_namespaces)
-        return Items(items=[detail(view) for view in views])
+        return await listing.items(
+            services.workers,
+            lambda: [detail(view) for view in views],
+            key=lambda found: (-found.container.created_at, found.namespace, found.container.id),
+            also=lambda found: (found.container, {"runtime.name": found.container.spec.runtime}, found.container.spec),
+        )
 
     @api.post("", status_code=201)
     async def create_container(body: ContainerCreate, namespace: Namespace = DEFAULT) -> ContainerCreated:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from corten_shared.models.api import Items, LabelsPatch
 from corten_shared.models.content import BlobInfo, IngestStatus
+from cortend.api.native.listing import Listed
 from cortend.api.native.parameters import DEFAULT, Namespace
 from cortend.api.native.streaming import Stream
 from cortend.core.workers import Workers
@@ -26,14 +27,14 @@ def router(services: Services) -> APIRouter:
     content, workers = services.content, services.workers
 
     @api.get("")
-    async def list_blobs(namespace: Namespace = DEFAULT) -> Items[BlobInfo]:
+    async def list_blobs(listing: Listed, namespace: Namespace = DEFAULT) -> Items[BlobInfo]:
         """Every blob, by digest."""
-        return Items(items=await workers.run(content.walk, namespace))
+        return await listing.items(workers, lambda: content.walk(namespace), key=lambda blob: blob.digest)
 
     @api.get("/ingests")
-    async def list_ingests(namespace: Namespace = DEFAULT) -> Items[IngestStatus]:
-        """Ingests under way or left over."""
-        return Items(items=await workers.run(content.statuses, namespace))
+    async def list_ingests(listing: Listed, namespace: Namespace = DEFAULT) -> Items[IngestStatus]:
+        """Ingests under way or left over, by ref."""
+        return await listing.items(workers, lambda: content.statuses(namespace), key=lambda ingest: ingest.ref)
 
     @api.delete("/ingests/{ref:path}", status_code=204)
     async def abort_ingest(ref: str, namespace: Namespace = DEFAULT) -> None:

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from corten_shared.models.api import ImageDetail, Items, Login, PullRequest, Removed, TagRequest
 from corten_shared.models.image import ImageRecord, PullProgress
+from cortend.api.native.listing import Listed
 from cortend.api.native.parameters import DEFAULT, ImageName, Namespace
 from cortend.api.native.streaming import Stream, checked_lines
 from cortend.core.registry import Credentials
@@ -19,14 +20,14 @@ def router(services: Services) -> APIRouter:
     images, workers = services.images, services.workers
 
     @api.get("")
-    async def list_images(namespace: Namespace = DEFAULT) -> Items[ImageRecord]:
-        """Every name and the content it names."""
+    async def list_images(listing: Listed, namespace: Namespace = DEFAULT) -> Items[ImageRecord]:
+        """Every name and the content it names, by name."""
 
         def read() -> list[ImageRecord]:
             with services.metadata.view() as tx:
                 return tx.images.list(namespace)
 
-        return Items(items=await workers.run(read))
+        return await listing.items(workers, read, key=lambda image: image.name)
 
     @api.post("/pull", response_class=Stream, responses={200: {"model": PullProgress}})
     async def pull_image(body: PullRequest, namespace: Namespace = DEFAULT) -> Stream:

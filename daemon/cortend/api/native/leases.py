@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from corten_shared import times
 from corten_shared.models.api import Items, LeaseCreate
 from corten_shared.models.lease import Lease, Resource
+from cortend.api.native.listing import Listed
 from cortend.api.native.parameters import DEFAULT, Namespace
 from cortend.services.all import Services
 
@@ -19,14 +20,14 @@ def router(services: Services) -> APIRouter:
     metadata, workers = services.metadata, services.workers
 
     @api.get("")
-    async def list_leases(namespace: Namespace = DEFAULT) -> Items[Lease]:
-        """Every lease of the namespace."""
+    async def list_leases(listing: Listed, namespace: Namespace = DEFAULT) -> Items[Lease]:
+        """Every lease of the namespace, by id."""
 
         def read() -> list[Lease]:
             with metadata.view() as tx:
                 return tx.leases.list(namespace)
 
-        return Items(items=await workers.run(read))
+        return await listing.items(workers, read, key=lambda lease: lease.id)
 
     @api.post("", status_code=201)
     async def create_lease(body: LeaseCreate, namespace: Namespace = DEFAULT) -> Lease:
@@ -63,14 +64,14 @@ def router(services: Services) -> APIRouter:
         services.collect.request()
 
     @api.get("/{lease}/resources")
-    async def list_resources(lease: str, namespace: Namespace = DEFAULT) -> Items[Resource]:
+    async def list_resources(lease: str, listing: Listed, namespace: Namespace = DEFAULT) -> Items[Resource]:
         """What the lease holds."""
 
         def read() -> list[Resource]:
             with metadata.view() as tx:
                 return tx.leases.resources(namespace, lease)
 
-        return Items(items=await workers.run(read))
+        return await listing.items(workers, read, key=lambda held: (held.type, held.id))
 
     @api.post("/{lease}/resources", status_code=204)
     async def add_resource(lease: str, body: Resource, namespace: Namespace = DEFAULT) -> None:

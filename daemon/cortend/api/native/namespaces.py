@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from corten_shared import times
 from corten_shared.models.api import Items, LabelsPatch, NamespaceCreate
 from corten_shared.models.namespace import Namespace
+from cortend.api.native.listing import Listed
 from cortend.services.all import Services
 
 
@@ -16,14 +17,14 @@ def router(services: Services) -> APIRouter:
     metadata, workers = services.metadata, services.workers
 
     @api.get("")
-    async def list_namespaces() -> Items[Namespace]:
-        """Every namespace."""
+    async def list_namespaces(listing: Listed) -> Items[Namespace]:
+        """Every namespace, by name."""
 
         def read() -> list[Namespace]:
             with metadata.view() as tx:
                 return tx.namespaces.list()
 
-        return Items(items=await workers.run(read))
+        return await listing.items(workers, read, key=lambda namespace: namespace.name)
 
     @api.post("", status_code=201)
     async def create_namespace(body: NamespaceCreate) -> Namespace:

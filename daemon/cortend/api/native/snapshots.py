@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from corten_shared.models.api import Cleaned, Items, LabelsPatch, SnapshotCommit, SnapshotCreate, UnpackRequest
 from corten_shared.models.image import PullProgress
 from corten_shared.models.snapshot import Mount, SnapshotInfo, Usage
+from cortend.api.native.listing import Listed
 from cortend.api.native.parameters import DEFAULT, Namespace
 from cortend.api.native.streaming import Stream, checked_lines
 from cortend.services.all import Services
@@ -18,14 +19,25 @@ def router(services: Services) -> APIRouter:
     snapshots, workers = services.snapshots, services.workers
 
     @api.get("")
-    async def list_snapshotters() -> Items[str]:
+    async def list_snapshotters(listing: Listed) -> Items[str]:
         """The snapshotters' names."""
-        return Items(items=snapshots.names())
+        return await listing.items(workers, snapshots.names, key=str)
 
     @api.get("/{snapshotter}")
-    async def list_snapshots(snapshotter: str, namespace: Namespace = DEFAULT) -> Items[SnapshotInfo]:
-        """Every snapshot, parents before children."""
-        return Items(items=await workers.run(snapshots.named(snapshotter).walk, namespace))
+    async def list_snapshots(
+        snapshotter: str, listing: Listed, namespace: Namespace = DEFAULT
+    ) -> Items[SnapshotInfo]:
+        """Every snapshot, parents before children: by the number of its ancestors, then by name."""
+        depths: dict[str, int] = {}
+        found = snapshots.named(snapshotter)
+
+        def read() -> list[SnapshotInfo]:
+            walked = found.walk(namespace)
+            for snapshot in walked:
+                depths[snapshot.name] = depths.get(snapshot.parent, -1) + 1
+            return walked
+
+        return await listing.items(workers, read, key=lambda snapshot: (depths[snapshot.name], snapshot.name))
 
     @api.post("/{snapshotter}/prepare", status_code=201)
     async def prepare_snapshot(

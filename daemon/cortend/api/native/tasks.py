@@ -21,6 +21,7 @@ from corten_shared.models.api import (
 )
 from corten_shared.models.task import Metrics, Process
 from cortend.api.native.containers import views_of
+from cortend.api.native.listing import Listed
 from cortend.api.native.parameters import (
     DEFAULT,
     AllNamespaces,
@@ -55,10 +56,17 @@ def _add_lifecycle(api: APIRouter, services: Services) -> None:
     containers = services.containers
 
     @api.get("")
-    async def list_tasks(namespace: Namespace = DEFAULT, all_namespaces: AllNamespaces = False) -> Items[TaskDetail]:
-        """Every task, running or ended."""
+    async def list_tasks(
+        listing: Listed, namespace: Namespace = DEFAULT, all_namespaces: AllNamespaces = False
+    ) -> Items[TaskDetail]:
+        """Every task, running or ended, by name."""
         views = await views_of(services, namespace, all_namespaces)
-        return Items(items=[_detail(view) for view in views if view.task is not None])
+        return await listing.items(
+            services.workers,
+            lambda: [_detail(view) for view in views if view.task is not None],
+            key=lambda found: (found.namespace, found.name),
+            also=lambda found: (found.task,),
+        )
 
     @api.post("", status_code=201)
     async def start_task(body: TaskStart, namespace: Namespace = DEFAULT) -> TaskDetail:
@@ -104,9 +112,12 @@ def _add_lifecycle(api: APIRouter, services: Services) -> None:
         return await containers.metrics(namespace, ref)
 
     @api.get("/{ref}/processes")
-    async def list_processes(ref: ContainerRef, namespace: Namespace = DEFAULT) -> Items[Process]:
+    async def list_processes(
+        ref: ContainerRef, listing: Listed, namespace: Namespace = DEFAULT
+    ) -> Items[Process]:
         """Every process of the task, as the host sees it."""
-        return Items(items=await containers.processes(namespace, ref))
+        found = await containers.processes(namespace, ref)
+        return await listing.items(services.workers, lambda: found, key=lambda process: process.pid)
 
 
 def _add_streams(api: APIRouter, services: Services) -> None:
