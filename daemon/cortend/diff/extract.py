@@ -39,6 +39,8 @@ _AUFS = b".wh..wh."
 _OPAQUE = b".wh..wh..opq"
 _OVERLAY_OPAQUE = "trusted.overlay.opaque"
 _DIRECTORY_MODE = 0o755
+_DEFAULT_ACL = b"system.posix_acl_default"
+_PERMISSIONS = 0o777
 _KEPT_XATTRS = (b"user.", b"security.capability", b"system.posix_acl_")
 _DROPPED_XATTRS = (b"user.overlay.",)
 _NO_XATTR = {errno.EOPNOTSUPP, errno.EPERM}
@@ -55,9 +57,12 @@ class Extractor:
         self._archive = archive
         self._limits = limits
         self._times: dict[bytes, int] = {}
+        self._bequeathed = True
+        """Whether a new file's group and mode may come from its directory (setgid, a default ACL)."""
 
     def run(self) -> None:
         """Everything, to the archive's end."""
+        self._bequeathed = not self._is_alone()
         while (member := self._archive.next()) is not None:
             self.entries += 1
             if self.entries > self._limits.entries:
@@ -99,12 +104,23 @@ class Extractor:
             self._special(path, member)
         self.note(path)
 
+    def _is_alone(self) -> bool:
+        """Whether this archive makes every directory there will be, so that what they bequeath is known."""
+        return not os.listdir(b".") and not _bequeaths(os.stat(b"."), os.listxattr(b"."))
+
     def _regular(self, path: bytes, member: Member) -> None:
-        fd: int = self._create(path, lambda: os.open(path, _CREATE, 0o600))
+        # As most files are: root's, without special bits. Such a one is made as it shall be, without two more calls.
+        plain = not (member.uid or member.gid or self._bequeathed or member.mode & ~_PERMISSIONS)
+        mode = member.mode if plain else 0o600
+        try:
+            fd = os.open(path, _CREATE, mode)
+        except (FileNotFoundError, NotADirectoryError, FileExistsError):
+            fd = self._create(path, lambda: os.open(path, _CREATE, mode))
         try:
             self._fill(fd, member)
-            os.fchown(fd, member.uid, member.gid)
-            os.fchmod(fd, member.mode)
+            if not plain:
+                os.fchown(fd, member.uid, member.gid)
+                os.fchmod(fd, member.mode)
             if member.xattrs:
                 self._xattrs(fd, member, follow=True)
             os.utime(fd, ns=(member.mtime, member.mtime))
@@ -148,6 +164,8 @@ class Extractor:
             self._xattrs(path, member, follow=False)
         if member.kind == DIRECTORY:
             self._times[path] = member.mtime  # at the end: writing into it changes it
+            if member.gid or member.mode & stat.S_ISGID or _DEFAULT_ACL in member.xattrs:
+                self._bequeathed = True
         else:
             os.utime(path, ns=(member.mtime, member.mtime), follow_symlinks=False)
 
@@ -353,6 +371,8 @@ class Overlay(Extractor):
 
 def clean(name: bytes) -> bytes:
     """`name` relative to the root, without empty parts, `.` and `..`; the root itself is `.`."""
+    if b"/." not in name and b"//" not in name and name[:1] not in b"/." and name[-1:] != b"/":
+        return name  # as nearly all are
     parts: list[bytes] = []
     for part in name.split(b"/"):
         if part == b"..":
@@ -367,6 +387,11 @@ def clean(name: bytes) -> bytes:
 def _write_all(fd: int, piece: memoryview) -> None:
     while piece:
         piece = piece[os.write(fd, piece) :]
+
+
+def _bequeaths(directory: os.stat_result, xattrs: list[str]) -> bool:
+    """Whether files made in the directory differ from what their maker says: setgid or `-o grpid`, a default ACL."""
+    return bool(directory.st_gid or directory.st_mode & stat.S_ISGID or _DEFAULT_ACL.decode() in xattrs)
 
 
 def _is_whiteout(found: os.stat_result) -> bool:

@@ -5,10 +5,25 @@ from __future__ import annotations
 from cortend.diff.refusal import invalid
 
 _DIGITS = 20
+_REMEMBERED = 4096
+_seen: dict[bytes, int] = {}
 
 
 def number(field: bytes, what: str) -> int:
-    """A header's field: octal text, or GNU's base-256 when its first bit is set (negative ones too)."""
+    """A header's field: octal text, or GNU's base-256 when its first bit is set (negative ones too).
+
+    Modes and owners are few, so what was read once is remembered.
+    """
+    known = _seen.get(field)
+    if known is not None:
+        return known
+    value = _read(field, what)
+    if len(_seen) < _REMEMBERED:
+        _seen[field] = value
+    return value
+
+
+def _read(field: bytes, what: str) -> int:
     digits = field.rstrip(b"\0 ")
     if digits.isdigit() and not digits.strip(b"01234567"):  # as nearly every header has it
         return int(digits, 8)

@@ -10,7 +10,7 @@ from cortend.diff.refusal import Refusal, damaged, exhausted, invalid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
 READ_SIZE = 1 << 18
@@ -157,6 +157,10 @@ class Reader:
         """`size` bytes, fewer only at the stream's end."""
         at = self._at
         data = self._chunk[at : at + size]
+        if len(data) == size:  # nearly always: a chunk is long
+            self._at = at + size
+            self.position += size
+            return data
         self._at = at + len(data)
         while len(data) < size and self._fill():
             more = self._chunk[: size - len(data)]
@@ -165,8 +169,16 @@ class Reader:
         self.position += len(data)
         return data
 
-    def pieces(self, size: int) -> Iterator[memoryview]:
+    def pieces(self, size: int) -> Iterable[memoryview]:
         """`size` bytes as views of whole chunks."""
+        at = self._at
+        if not 0 < size <= len(self._chunk) - at:
+            return self._pieces(size)
+        self._at = at + size
+        self.position += size
+        return (memoryview(self._chunk)[at : at + size],)
+
+    def _pieces(self, size: int) -> Iterator[memoryview]:
         while size:
             if self._at >= len(self._chunk) and not self._fill():
                 raise damaged("archive ends in the middle of a member")
@@ -178,7 +190,11 @@ class Reader:
 
     def skip(self, size: int) -> None:
         """Pass over `size` bytes."""
-        for _ in self.pieces(size):
+        if size <= len(self._chunk) - self._at:
+            self._at += size
+            self.position += size
+            return
+        for _ in self._pieces(size):
             pass
 
     def drain(self) -> None:

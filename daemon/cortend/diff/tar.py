@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from binascii import Error as Base64Error
 from binascii import a2b_base64
+from zlib import adler32
 
 from cortend.diff import sparse
 from cortend.diff.fields import decimal, number
@@ -22,7 +23,7 @@ from cortend.diff.stream import Reader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
 BLOCK = 512
 PATH_MAX = 4095
@@ -49,8 +50,7 @@ class Member:
         self.name = name
         self.kind = kind
         self.link = b""
-        self.size = self.length = 0
-        self.mode = self.uid = self.gid = self.major = self.minor = 0
+        self.size = self.length = self.mode = self.uid = self.gid = self.major = self.minor = 0
         self.mtime = 0
         """Nanoseconds since the epoch."""
         self.xattrs: dict[bytes, bytes] = {}
@@ -91,7 +91,7 @@ class Archive:
             raise damaged("archive ends after an extended header")
         return None
 
-    def content(self, size: int) -> Iterator[memoryview]:
+    def content(self, size: int) -> Iterable[memoryview]:
         """The next `size` bytes of this member's content, in pieces."""
         self._left -= size
         return self._reader.pieces(size)
@@ -102,7 +102,8 @@ class Archive:
 
     def _finish(self) -> None:
         """Go past what is left of the current member; a missing padding of the last one is forgiven."""
-        self._reader.skip(self._left)
+        if self._left:
+            self._reader.skip(self._left)
         if self._padding:
             self._reader.take_or_end(self._padding)
         self._left = self._padding = 0
@@ -161,7 +162,7 @@ class Archive:
         if pax:
             member.xattrs = _xattrs(pax)
         for text in (member.name, member.link):
-            if len(text) > PATH_MAX or b"\0" in text:
+            if text and (len(text) > PATH_MAX or b"\0" in text):
                 raise invalid(f"a name of {len(text)} bytes" if b"\0" not in text else "a name with a zero byte")
         return member
 
@@ -225,9 +226,11 @@ def unquote(text: bytes) -> bytes:
 def _check(block: bytes, position: int) -> None:
     """The header checksum: the sum of all bytes, its own field counted as spaces; some wrote it with signed bytes."""
     stored = number(block[148:156], "checksum")
-    rest = block[:148] + block[156:]
-    if sum(rest) + 256 == stored:
+    # adler32's lower half is one more than the sum of the bytes, modulo 65521, which 256 bytes cannot reach.
+    total = (adler32(block[:256]) & 0xFFFF) + (adler32(block[256:]) & 0xFFFF) - 2
+    if total - sum(block[148:156]) + 256 == stored:
         return
+    rest = block[:148] + block[156:]
     if sum(byte - 256 if byte > 127 else byte for byte in rest) + 256 != stored:
         raise damaged(f"a wrong checksum in the header at byte {position} of the archive")
 
@@ -240,7 +243,7 @@ def _header_name(block: bytes) -> bytes:
 
 
 def _text(field: bytes) -> bytes:
-    return field.split(b"\0", 1)[0]
+    return field.partition(b"\0")[0]
 
 
 def _identity(pax: dict[bytes, bytes], key: bytes, field: bytes) -> int:

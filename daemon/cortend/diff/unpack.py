@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import resource
 import sys
@@ -40,6 +41,7 @@ def main(argv: list[str]) -> None:
     with contextlib.suppress(OSError):
         # glibc loads this on demand when a thread ends: load it while the name means the host's.
         ctypes.CDLL("libgcc_s.so.1")
+    gc.disable()  # a process of seconds that makes no cycles in number
     try:
         priv.die_with_parent(9, int(parent))
         _say(_unpack(target, marks == "overlay", compression, Limits.decode(limits)))

@@ -81,6 +81,10 @@ class InPlace(Extractor):
         self._keep_kinds = keep_kinds
         self._owner = owner
 
+    def _is_alone(self) -> bool:
+        """Never: the container lives on."""
+        return False
+
     def _place(self, member: Member) -> None:
         path = clean(member.name)
         if path == b"." and member.kind == DIRECTORY:
