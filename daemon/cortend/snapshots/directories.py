@@ -47,8 +47,8 @@ class Directories:
             )
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.root.chmod(0o700)
-        # ext4 does not reuse an inode within minutes of its deletion, and to pass over each of a removed layer's
-        # takes longer than to write the next layer: a new snapshot is better off in another block group.
+        # ext4 without a journal does not reuse an inode within minutes of its deletion, and to pass over each of a
+        # removed layer's takes longer than to write the next layer: a snapshot is better off in a group of its own.
         spread_children(os.fspath(self.root))
         self._making: set[str] = set()
         self._lock = threading.Lock()

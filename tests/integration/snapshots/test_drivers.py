@@ -107,7 +107,7 @@ def test_a_copy_is_faithful_and_follows_nothing(tmp_path: Path) -> None:
 
 
 def test_snapshots_are_spread_over_the_disk(tmp_path: Path) -> None:
-    """ext4 would put them all near their parent, where the inodes of removed ones cannot be used again for minutes."""
+    """ext4 would put them all near their parent, and without a journal pass over removed inodes for minutes."""
     file_system = subprocess.run(["stat", "-f", "-c", "%T", tmp_path], capture_output=True, check=True).stdout
     if not file_system.startswith(b"ext"):
         pytest.skip("the temporary directory is not on ext4")
