@@ -1,8 +1,8 @@
-"""Registries: resolve a name, fetch content."""
+"""Registries: resolve a name, fetch content, send content."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol
 
@@ -13,7 +13,7 @@ from corten_shared.reference import Reference
 
 
 class Credentials(NamedTuple):
-    """A login for one pull; `identity_token` is an OAuth2 refresh token. Never logged."""
+    """A login for one pull or push; `identity_token` is an OAuth2 refresh token. Never logged."""
 
     username: str = ""
     password: SecretStr = SecretStr("")
@@ -55,6 +55,42 @@ class Fetcher(Protocol):
         ...
 
 
+Read = Callable[[int, int], Awaitable[bytes]]
+"""Reads a blob: as many bytes as the second number says, from the first on; fewer only where the blob ends."""
+
+
+class Pusher(Protocol):
+    """Writes one repository of one registry with one login; shares connections and tokens.
+
+    Raises, all of it: Unauthenticated, PermissionDenied, NotFound (no such repository, where the registry tells),
+    Unavailable (registry down, time-out, 5xx after retries), ResourceExhausted (429 after retries), InvalidArgument
+    (refused). May be used for several blobs at once.
+    """
+
+    async def has(self, descriptor: Descriptor) -> bool:
+        """Whether the repository has this blob, manifest or index."""
+        ...
+
+    async def mount(self, blob: Descriptor, source: str) -> bool:
+        """Have the blob from the repository `source` of the same registry; False when the registry does not let us."""
+        ...
+
+    async def upload(self, blob: Descriptor, read: Read, progress: Callable[[int], None]) -> None:
+        """Send a blob. A broken connection is resumed where the registry can, else begun again.
+
+        `progress` is told how many bytes have gone out; after a break that may be less than before. Idempotent: a blob
+        that is there already is fine. Cancelled, it gives the registry's unfinished upload up.
+        """
+        ...
+
+    async def put(self, descriptor: Descriptor, data: bytes, tag: str = "") -> None:
+        """Send a manifest or index under `tag`, or under its digest; everything it names must be there. Idempotent.
+
+        Raises DataLoss when the registry says that it got something else.
+        """
+        ...
+
+
 class Registries(Protocol):
     """Every registry, as configured (plain HTTP, CAs, time-outs)."""
 
@@ -62,4 +98,10 @@ class Registries(Protocol):
         self, reference: Reference, credentials: Credentials | None = None
     ) -> AbstractAsyncContextManager[Fetcher]:
         """A fetcher for the reference's repository; sockets are closed when the context ends."""
+        ...
+
+    def pusher(
+        self, reference: Reference, credentials: Credentials | None = None
+    ) -> AbstractAsyncContextManager[Pusher]:
+        """A pusher for the reference's repository; sockets are closed when the context ends."""
         ...

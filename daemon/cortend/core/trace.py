@@ -47,6 +47,12 @@ POINTS: Final[dict[str, str]] = {
     "pull.layer.fetched": "a layer's blob is in the store and under the pull's lease",
     "pull.layers.done": "every layer is a snapshot; the image has no name yet",
     "pull.image.named": "the image's record is committed; the lease is still there",
+    # push
+    "push.planned": "what to push is under a lease; the registry was not asked for anything",
+    "push.chunk.sent": "the registry has acknowledged a chunk of a blob",
+    "push.blob.sent": "the registry has a layer or config that was not there",
+    "push.parts.sent": "the registry has everything below the names, and no name",
+    "push.image.named": "the registry has a name; the lease is still there",
     # unpack
     "unpack.layer.prepared": "a layer has an empty active snapshot",
     "unpack.layer.applied": "a layer's files are in its active snapshot and match the diff id",

@@ -1,7 +1,8 @@
 """Registries over HTTP: the OCI distribution protocol (distribution-spec 1.1).
 
-    client.py      every registry as configured; makes fetchers
+    client.py      every registry as configured; makes fetchers and pushers
     fetcher.py     one repository: resolve, documents, blobs
+    pusher.py      one repository, written: mounts, manifests;  upload.py  one blob, in chunks, resumed
     route.py       mirrors and the registry itself, in order: the first that can, and does, answers
     transport.py   requests to one of them: log in, follow redirects, try again, give up
     auth.py        tokens and basic auth;  challenge.py  what a registry asks for

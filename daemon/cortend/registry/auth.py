@@ -96,6 +96,10 @@ class Authorizer:
         """Ask for these scopes too, from the next token on; `ready` gets it."""
         self._scopes += tuple(scope for scope in scopes if scope not in self._scopes)
 
+    def narrow(self, *scopes: str) -> None:
+        """Ask for these no more."""
+        self._scopes = tuple(scope for scope in self._scopes if scope not in scopes)
+
     async def ready(self) -> str | None:
         """The header for the next request. A token that is about to end, or reaches less far than wanted, is
         replaced first: a refusal would come after the request's body was sent. Raises as `answer`."""

@@ -10,10 +10,11 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 import httpx
 
 from corten_shared.reference import Reference
-from cortend.core.registry import Credentials, Fetcher
+from cortend.core.registry import Credentials, Fetcher, Pusher
 from cortend.registry import hosts
 from cortend.registry.auth import TokenCache
 from cortend.registry.fetcher import RepositoryFetcher
+from cortend.registry.pusher import RepositoryPusher
 from cortend.registry.route import Route
 from cortend.registry.settings import PUSH, Endpoint, RegistrySettings, is_loopback
 from cortend.registry.tls import Contexts
@@ -50,6 +51,18 @@ class RegistryClient:
         scopes = (f"repository:{reference.path}:pull",)
         async with self.route(reference, credentials, scopes) as route:
             yield RepositoryFetcher(route, reference, self._settings.idle_timeout)
+
+    def pusher(
+        self, reference: Reference, credentials: Credentials | None = None
+    ) -> AbstractAsyncContextManager[Pusher]:
+        """See core.registry."""
+        return self._pusher(reference, credentials)
+
+    @asynccontextmanager
+    async def _pusher(self, reference: Reference, credentials: Credentials | None) -> AsyncIterator[Pusher]:
+        scope = f"repository:{reference.path}:pull,push"
+        async with self.transport(reference, credentials, scopes=(scope,)) as transport:
+            yield RepositoryPusher(transport, reference, self._settings.upload)
 
     @asynccontextmanager
     async def transport(

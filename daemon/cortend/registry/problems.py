@@ -117,19 +117,26 @@ def said(body: bytes) -> list[tuple[str, str]]:
 
 
 def refused(
-    reference: Reference, what: str, response: httpx.Response, body: bytes, *, scoped: bool, logged_in: bool
+    reference: Reference,
+    what: str,
+    response: httpx.Response,
+    body: bytes,
+    *,
+    scoped: bool,
+    logged_in: bool,
+    verb: str = "pull",
 ) -> CortenError:
     """The error for an answer that is no success.
 
     `what` is the digest or tag asked for, `scoped` whether the registry says that the login does not reach this
-    far, `logged_in` whether credentials were given.
+    far, `logged_in` whether credentials were given, `verb` what was wanted (`pull`, `push`).
     """
     status = response.status_code
     errors = said(body)
     words = "; ".join(_words(code, message) for code, message in errors)
     codes = {code for code, _ in errors}
     if status == 403 or scoped or "DENIED" in codes:
-        return _denied(reference, words, logged_in)
+        return _denied(reference, words, logged_in, verb)
     if status == 401:
         return Unauthenticated(
             f"registry {reference.domain} wants a login for {reference.familiar_name}: "
@@ -156,7 +163,8 @@ def refused(
         )
     if status >= 500 or status == 408:
         return Unavailable(text, subject=reference.domain, hint="the registry has a problem; try again later")
-    return InvalidArgument(text, subject=reference.domain)
+    hint = "something on the way takes no such large requests; lower push.chunk_size" if status == 413 else None
+    return InvalidArgument(text, subject=reference.domain, hint=hint)
 
 
 def _words(code: str, message: str) -> str:
@@ -164,12 +172,12 @@ def _words(code: str, message: str) -> str:
     return f"{code.lower().replace('_', ' ')}: {message}" if code else message
 
 
-def _denied(reference: Reference, words: str, logged_in: bool) -> CortenError:
-    cls = PermissionDenied if logged_in else NotFound
+def _denied(reference: Reference, words: str, logged_in: bool, verb: str) -> CortenError:
+    cls = PermissionDenied if logged_in or verb == "push" else NotFound
     if not words or words.startswith("unauthorized"):
         words = "denied: requested access to the resource is denied"
     return cls(
-        f"pull access denied for {reference.familiar_name}, repository does not exist or may require "
+        f"{verb} access denied for {reference.familiar_name}, repository does not exist or may require "
         f"'docker login': {words}",
         subject=reference.familiar_name,
         hint=f"check the name, or log in with: corten login {reference.domain}",

@@ -56,6 +56,15 @@ class Endpoint(NamedTuple):
     fallback: bool = False
 
 
+class UploadSettings(NamedTuple):
+    """How blobs are sent: larger ones than `chunk_size` bytes in chunks of that size (0: never), begun or continued
+    `attempts` times with pauses of `pause` seconds, twice that, and so on."""
+
+    chunk_size: int = 64 << 20
+    attempts: int = 5
+    pause: float = 1.0
+
+
 @dataclass(frozen=True)
 class RegistrySettings:
     """Everything that can be configured; times in seconds.
@@ -75,6 +84,7 @@ class RegistrySettings:
     backoff: float = 0.25
     longest_wait: float = 60.0
     wait_budget: float = 120.0
+    upload: UploadSettings = field(default_factory=UploadSettings)
 
     def host(self, domain: str) -> RegistryHost:
         """How to talk to `domain`."""

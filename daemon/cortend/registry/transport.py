@@ -58,6 +58,7 @@ class Transport:
         self._mirror = self._base.netloc.decode("ascii") not in (reference.domain, address_of(reference.domain))
         self._dial = endpoint.timeout or settings.connect_timeout
         self._waited = 0.0
+        self._pushes = any("push" in scope.rpartition(":")[2].split(",") for scope in scopes)
         self._auth = Authorizer(
             self._base, scopes, credentials if endpoint.own else None, tokens, self._exchange
         )
@@ -65,6 +66,10 @@ class Transport:
     def widen(self, *scopes: str) -> None:
         """Have the next token reach further, as `repository:other/app:pull` for a blob that is mounted from there."""
         self._auth.widen(*scopes)
+
+    def narrow(self, *scopes: str) -> None:
+        """Have the next token not reach as far as that after all."""
+        self._auth.narrow(*scopes)
 
     async def open(
         self,
@@ -76,12 +81,14 @@ class Transport:
         body: Body | None = None,
         accepted: Collection[int] = (),
         attempts: int = 0,
+        resend: bool = True,
     ) -> httpx.Response:
         """A successful answer (2xx, or a status of `accepted`), its own body still unread; the caller closes it.
 
         `target` is a path below the repository, or an address from `location`; `what` names in errors what this is
         about. Connection errors, 429 and 5xx are tried again with growing pauses, `attempts` times (0: the transport's
-        own number) and within their budget. Raises as core.registry.Fetcher.resolve.
+        own number) and within their budget; without `resend` only what was answered: where no answer came, the
+        registry may have taken it. Raises as core.registry.Fetcher.resolve.
         """
         url = target if isinstance(target, httpx.URL) else self._url(target)
         most = attempts or self._attempts
@@ -89,7 +96,7 @@ class Transport:
             try:
                 response = await self.answer(method, url, headers, body)
             except Unreachable as error:
-                await self._pause(attempt, most, error)
+                await self._pause(attempt, most if resend else attempt, error)
                 continue
             if response.is_success or response.status_code in accepted:
                 return response
@@ -252,7 +259,9 @@ class Transport:
         scoped = response.status_code == 401 and any(
             c.parameters.get("error") == "insufficient_scope" for c in challenges
         )
-        return refused(self._reference, what, response, body, scoped=scoped, logged_in=self._auth.logged_in)
+        logged_in = self._auth.logged_in
+        verb = "push" if self._pushes else "pull"
+        return refused(self._reference, what, response, body, scoped=scoped, logged_in=logged_in, verb=verb)
 
     async def _pause(
         self, attempt: int, most: int, problem: CortenError, response: httpx.Response | None = None
