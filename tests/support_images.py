@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-from corten_shared.models.image import PullProgress
+from corten_shared.models.image import Progress, PullProgress, PushProgress
+from corten_shared.reference import parse_name, parse_normalized
 from cortend.content.local import LocalBlobStore
 from cortend.core import platforms
 from cortend.core.registry import Credentials
@@ -27,15 +28,19 @@ from cortend.metadata.snapshots import DatabaseSnapshotter
 from cortend.registry.client import RegistryClient
 from cortend.registry.settings import RegistrySettings
 from cortend.services.download import Downloader
+from cortend.services.image_catalog import ImageCatalog
 from cortend.services.image_documents import DocumentStore
 from cortend.services.images import ImageService
 from cortend.services.pull import PullService
+from cortend.services.push import PushService
+from cortend.services.push_plan import PushOrder, PushPlanner
 from cortend.services.unpack import Unpacker
 from cortend.snapshots.native import NativeDriver
 from cortend.snapshots.overlay import OverlayDriver
 from cortend.workers import ThreadWorkers
 
 T = TypeVar("T")
+Line = TypeVar("Line", bound=Progress)
 NS = "default"
 
 FAST = RegistrySettings(backoff=0.001, header_timeout=5, idle_timeout=1)
@@ -58,6 +63,7 @@ class ImageStack:
         self._name = snapshotter
         self._settings = settings
         self.collections_wanted = 0
+        self.concurrent = 5
         self._build()
 
     def _build(self) -> None:
@@ -90,6 +96,16 @@ class ImageStack:
             request_gc=self._count_request,
         )
 
+        catalog = ImageCatalog(self.database, documents, self.snapshotter)
+        self.pushes = PushService(
+            registries=RegistryClient(self._settings),
+            planner=PushPlanner(self.database, self.content, documents, catalog),
+            content=self.content,
+            metadata=self.database,
+            workers=self.workers,
+            concurrent=self.concurrent,
+        )
+
     def _count_request(self) -> None:
         self.collections_wanted += 1
 
@@ -118,6 +134,20 @@ class ImageStack:
         self._build()
         return self.run(collect(self.pulls.pull(ns, reference, platform=platform, credentials=credentials)))
 
+    def push(
+        self, target: str, *, every: bool = False, credentials: Credentials | None = None, **order: Any
+    ) -> list[PushProgress]:
+        """Push to the end; every line."""
+        self._build()
+        return self.run(collect(self.begin_push(target, every=every, credentials=credentials, **order)))
+
+    def begin_push(
+        self, target: str, *, every: bool = False, credentials: Credentials | None = None, **order: Any
+    ) -> AsyncGenerator[PushProgress, None]:
+        """The lines of a push, for a test that ends it early."""
+        reference = parse_name(target) if every else parse_normalized(target)
+        return self.pushes.push(NS, PushOrder(reference, **order), credentials=credentials)
+
     def leases(self) -> int:
         """How many leases there are."""
         with self.database.view() as tx:
@@ -145,7 +175,7 @@ class ImageStack:
         return Path(lower.removeprefix("lowerdir=").partition(":")[0])
 
 
-async def collect(lines: AsyncIterator[PullProgress]) -> list[PullProgress]:
+async def collect(lines: AsyncIterator[Line]) -> list[Line]:
     """Every line."""
     return [line async for line in lines]
 

@@ -41,7 +41,7 @@ from cortend.metadata.snapshots import DatabaseSnapshotter
 from cortend.network.bridge import BridgeNetwork, BridgeSettings
 from cortend.recovery import Recovery
 from cortend.registry.client import RegistryClient
-from cortend.registry.settings import RegistryHost, RegistrySettings
+from cortend.registry.settings import RegistryHost, RegistrySettings, UploadSettings
 from cortend.runtime.facts import read_facts
 from cortend.runtime.host import LinuxHost
 from cortend.runtime.tasks import DEFAULT_RUNTIMES, Tasks
@@ -61,6 +61,8 @@ from cortend.services.images import ImageService
 from cortend.services.launch import Launcher
 from cortend.services.oci_spec import SpecBuilder
 from cortend.services.pull import PullService
+from cortend.services.push import PushService
+from cortend.services.push_plan import PushPlanner
 from cortend.services.settings import ContainerSettings
 from cortend.services.snapshots import SnapshotService
 from cortend.services.supervisor import Supervisor
@@ -86,6 +88,7 @@ class Application:
     containers: ContainerService
     collect: CollectService
     downloader: Downloader
+    pushes: PushService
 
     def reload(self, old: Config, new: Config) -> None:
         """Take over the keys that `config.LIVE` names."""
@@ -96,6 +99,7 @@ class Application:
         self.downloader.configure(
             concurrent=new.pull.max_concurrent_downloads, attempts=new.pull.max_download_attempts
         )
+        self.pushes.configure(concurrent=new.push.max_concurrent_uploads)
 
 
 @asynccontextmanager
@@ -128,6 +132,7 @@ async def open_application(config: Config, status: Callable[[str], None]) -> Asy
             loads=imaging.loads,
             comparer=imaging.comparer,
             pulls=imaging.pulls,
+            pushes=imaging.pushes,
             volumes=running.volumes,
             system=system,
             collect=collect,
@@ -146,7 +151,7 @@ async def open_application(config: Config, status: Callable[[str], None]) -> Asy
         collect.request()
         running.supervisor.background.spawn(running.recovery.start_by_policy(), "restart policies")
         yield Application(
-            build_api(services), imaging.registries, running.containers, collect, imaging.downloader
+            build_api(services), imaging.registries, running.containers, collect, imaging.downloader, imaging.pushes
         )
 
 
@@ -196,6 +201,7 @@ class Imaging:
     registries: RegistryClient
     downloader: Downloader
     pulls: PullService
+    pushes: PushService
     images: ImageService
     saves: ImageSaveService
     loads: ImageLoadService
@@ -241,12 +247,17 @@ def build_imaging(config: Config, stores: Stores, workers: ThreadWorkers, collec
         snapshotter=config.snapshots.driver,
         request_gc=collect.request,
     )
+    catalog = ImageCatalog(stores.database, documents, unpacker.snapshotter(config.snapshots.driver))
     saves = ImageSaveService(
-        metadata=stores.database,
+        metadata=stores.database, content=stores.content, documents=documents, catalog=catalog, workers=workers
+    )
+    pushes = PushService(
+        registries=registries,
+        planner=PushPlanner(stores.database, stores.content, documents, catalog),
         content=stores.content,
-        documents=documents,
-        catalog=ImageCatalog(stores.database, documents, unpacker.snapshotter(config.snapshots.driver)),
+        metadata=stores.database,
         workers=workers,
+        concurrent=config.push.max_concurrent_uploads,
     )
     loads = ImageLoadService(
         metadata=stores.database,
@@ -270,7 +281,7 @@ def build_imaging(config: Config, stores: Stores, workers: ThreadWorkers, collec
     )
     mounts = ImageMounts(metadata=stores.database, images=images, snapshots=snapshots, workers=workers)
     comparer = ChildComparer(config.state / "compare", limits)
-    return Imaging(registries, downloader, pulls, images, saves, loads, snapshots, mounts, comparer)
+    return Imaging(registries, downloader, pulls, pushes, images, saves, loads, snapshots, mounts, comparer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -437,6 +448,7 @@ def registry_settings(config: Config) -> RegistrySettings:
         connect_timeout=config.pull.connect_timeout,
         header_timeout=config.pull.header_timeout,
         idle_timeout=config.pull.idle_timeout,
+        upload=UploadSettings(config.push.chunk_size, config.push.max_upload_attempts),
     )
 
 

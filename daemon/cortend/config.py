@@ -24,6 +24,7 @@ LIVE = (
     "pull.connect_timeout",
     "pull.header_timeout",
     "pull.idle_timeout",
+    "push",
     "registry",
     "registries",
     "gc",
@@ -143,6 +144,21 @@ class Pull(Section):
     limits: PullLimits = Field(default=PullLimits(), description=PullLimits.__doc__)
 
 
+class Push(Section):
+    """Sending images to registries. Time-outs are those of [pull]."""
+
+    max_concurrent_uploads: int = Field(default=5, ge=1, le=64, description="Layers uploaded at once.")
+    max_upload_attempts: int = Field(
+        default=5, ge=1, le=100, description="Attempts for each layer before giving up."
+    )
+    chunk_size: int = Field(
+        default=64 << 20,
+        ge=0,
+        le=1 << 40,
+        description="Bytes sent in one request: larger layers go in several, each of which can be resumed. 0: never.",
+    )
+
+
 class RegistryHosts(Section):
     """Where registries, their mirrors and their certificates are described."""
 
@@ -258,6 +274,7 @@ class Config(Section):
     api: Api = Field(default=Api(), description=Api.__doc__)
     log: Log = Field(default=Log(), description=Log.__doc__)
     pull: Pull = Field(default=Pull(), description=Pull.__doc__)
+    push: Push = Field(default=Push(), description=Push.__doc__)
     registry: RegistryHosts = Field(default=RegistryHosts(), description=RegistryHosts.__doc__)
     registries: dict[str, Registry] = Field(
         default={}, description='Registries by host, as in [registries."registry.local:5000"].'

@@ -6,6 +6,7 @@ import sys
 
 from corten.ctl.command import FORCE, QUIET, Command
 from corten.ctl.image_mounts import COMMANDS as MOUNTS
+from corten.ctl.push import PUSH, USER, login
 from corten.ctl.session import Session, moment, segment
 from corten.flags import Flag
 from corten.output import human_size, out
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 PULL_FLAGS = [
     Flag("platform", "string", "Platform (os/arch[/variant]; default: the daemon's)"),
-    Flag("user", "string", "USERNAME, or USERNAME:PASSWORD; without a password it is asked for", short="u"),
+    USER,
     QUIET,
 ]
 
@@ -45,7 +46,7 @@ def _info(session: Session, options: Options) -> int:
 def _pull(session: Session, options: Options) -> int:
     body: dict[str, Any] = {"reference": options.args[0], "platform": options["platform"]}
     if options["user"]:
-        body["credentials"] = _login(options["user"])
+        body["credentials"] = login(options["user"])
     progress = session.lines("POST", "/images/pull", body)
     if session.quiet or session.json:
         image = _last(progress)
@@ -57,15 +58,6 @@ def _pull(session: Session, options: Options) -> int:
     if session.quiet:
         session.tell(image["name"])
     return 0
-
-
-def _login(text: str) -> dict[str, str]:
-    name, colon, password = text.partition(":")
-    if not colon:
-        from getpass import getpass
-
-        password = getpass("Password: ")
-    return {"username": name, "password": password}
 
 
 def _last(progress: Iterable[dict[str, Any]]) -> dict[str, Any]:
@@ -110,6 +102,7 @@ COMMANDS = {
     "ls": Command("List images", _ls, flags=[QUIET]),
     "info": Command("Show one with its configuration", _info, arguments="REF", least=1, most=1),
     "pull": Command("Pull an image", _pull, arguments="REF", flags=PULL_FLAGS, least=1, most=1),
+    "push": PUSH,
     "tag": Command("Give an image another name", _tag, arguments="REF NEW", least=2, most=2),
     "rm": Command("Remove images", _rm, arguments="REF...", flags=[FORCE, QUIET], least=1, most=None),
     **MOUNTS,

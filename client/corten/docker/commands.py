@@ -39,6 +39,7 @@ _IMAGE: dict[str, Entry] = {
     "load": ("archive", "LOAD", "Load an image from a tar archive or STDIN"),
     "ls": ("image", "IMAGES", "List images"),
     "pull": ("pull", "PULL", "Download an image from a registry"),
+    "push": ("push", "PUSH", "Upload an image to a registry"),
     "rm": ("image", "RMI", "Remove one or more images"),
     "save": ("archive", "SAVE", "Save one or more images to a tar archive (to STDOUT by default)"),
     "tag": ("image", "TAG", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
@@ -67,7 +68,7 @@ COMMANDS: dict[str, Entry] = {
     "ps": _CONTAINER["ls"],
     "images": _IMAGE["ls"],
     "rmi": _IMAGE["rm"],
-    **{name: _IMAGE[name] for name in ("history", "import", "load", "pull", "save", "tag")},
+    **{name: _IMAGE[name] for name in ("history", "import", "load", "pull", "push", "save", "tag")},
     "completion": ("completion", "COMPLETION", "Print a shell's completion script (bash, zsh or fish)"),
     "inspect": ("inspect", "INSPECT", "Show all that is known of objects of any kind"),
     "info": _SYSTEM["info"],
@@ -75,5 +76,5 @@ COMMANDS: dict[str, Entry] = {
 }
 """The short forms, `corten ps`."""
 
-COMMON = ("run", "exec", "ps", "pull", "images", "version", "info")
+COMMON = ("run", "exec", "ps", "pull", "push", "images", "version", "info")
 """What top-level help lists first."""

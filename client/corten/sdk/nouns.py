@@ -34,6 +34,7 @@ from corten_shared.models.api import (
     Login,
     NamespaceCreate,
     PullRequest,
+    PushRequest,
     Removed,
     TagRequest,
     TaskDetail,
@@ -45,7 +46,7 @@ from corten_shared.models.api import (
 from corten_shared.models.container import ContainerSpec
 from corten_shared.models.content import BlobInfo, IngestStatus
 from corten_shared.models.event import Event
-from corten_shared.models.image import ImageRecord, PullProgress
+from corten_shared.models.image import ImageRecord, PullProgress, PushProgress
 from corten_shared.models.lease import Lease, Resource
 from corten_shared.models.namespace import Namespace
 from corten_shared.models.snapshot import Mount, SnapshotInfo, Usage
@@ -203,6 +204,27 @@ class ImageCalls(Noun):
         """
         body = PullRequest(reference=reference, platform=platform, credentials=credentials)
         return StreamCall("POST", "/images/pull", line_of(PullProgress), self._query(), body)
+
+    @stream
+    def push(
+        self,
+        reference: str,
+        *,
+        local: str = "",
+        all_tags: bool = False,
+        platform: str = "",
+        manifest: str = "",
+        credentials: Login | None = None,
+    ) -> StreamCall[PushProgress]:
+        """Push an image, yielding progress; an item has `pushed` for each name that the registry has now.
+
+        Raises NotFound, Unauthenticated, PermissionDenied, Unavailable and others while it goes on.
+        """
+        body = PushRequest(
+            reference=reference, local=local, all_tags=all_tags, platform=platform, manifest=manifest,
+            credentials=credentials,
+        )  # fmt: skip
+        return StreamCall("POST", "/images/push", line_of(PushProgress), self._query(), body)
 
     @call
     def tag(self, source: str, target: str) -> Call[None]:

@@ -6,7 +6,7 @@ services use: a namespace's view over it, with labels, leases and garbage collec
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import BinaryIO, NamedTuple, Protocol, Self
 
 from corten_shared.models.content import BlobInfo, IngestStatus
@@ -123,6 +123,10 @@ class ContentStore(Protocol):
 
     def update(self, ns: str, digest: str, labels: dict[str, str | None]) -> BlobInfo:
         """Set labels (None removes one); others stay. Raises NotFound."""
+        ...
+
+    def update_many(self, ns: str, labels: Mapping[str, dict[str, str | None]]) -> None:
+        """As `update` for several blobs, by digest, in one transaction; blobs that are not there are left out."""
         ...
 
     def delete(self, ns: str, digest: str) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import BinaryIO, Self
 
@@ -71,6 +71,13 @@ class NamespacedContent:
         """Set labels; None removes one."""
         with self._database.update() as tx:
             return tx.blobs.update(ns, digest, labels)
+
+    def update_many(self, ns: str, labels: Mapping[str, dict[str, str | None]]) -> None:
+        """Set labels of several blobs."""
+        with self._database.update() as tx:
+            for digest, changes in labels.items():
+                with suppress(NotFound):
+                    tx.blobs.update(ns, digest, changes)
 
     def delete(self, ns: str, digest: str) -> None:
         """Remove it from the namespace."""

@@ -22,6 +22,7 @@ from cortend.services.image_mounts import ImageMounts
 from cortend.services.image_save import ImageSaveService
 from cortend.services.images import ImageService
 from cortend.services.pull import PullService
+from cortend.services.push import PushService
 from cortend.services.snapshots import SnapshotService
 from cortend.services.system import SystemService
 from cortend.services.volumes import VolumeService
@@ -39,6 +40,7 @@ class Services:
     loads: ImageLoadService
     comparer: Comparer
     pulls: PullService
+    pushes: PushService
     volumes: VolumeService
     system: SystemService
     collect: CollectService

@@ -9,7 +9,7 @@ The arrows are labels `gc.ref.*` on the blobs, so the collector keeps what an im
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from threading import Lock
 from typing import NamedTuple
 
@@ -20,14 +20,17 @@ from corten_shared.models.oci import (
     INDEXES,
     LAYER_COMPRESSION,
     OCI_CONFIG,
+    OCI_MANIFEST,
     Descriptor,
     ImageConfig,
     Manifest,
     Platform,
 )
+from corten_shared.reference import Reference
 from cortend.core import platforms
 from cortend.core.content import ContentStore
 from cortend.core.documents import MAX_INDEX_DEPTH, parse_config, parse_index, parse_manifest
+from cortend.services import sources
 
 MAX_DOCUMENT = 4 << 20
 """Largest manifest, index or config, in bytes."""
@@ -88,6 +91,17 @@ class DocumentStore:
                 self._known.popitem(last=False)
         return found
 
+    def narrowed(self, ns: str, target: Descriptor, wanted: Platform) -> Descriptor:
+        """The manifest below `target` that is for a platform. Raises NotFound when there is none, or it is not here."""
+        image = self.load(ns, target, wanted)
+        if not platforms.fits(image.platform, wanted):
+            raise no_platform(wanted)
+        if target.media_type not in INDEXES:
+            return target
+        info = self._content.info(ns, image.manifest_digest)
+        media_type = image.manifest.media_type or OCI_MANIFEST
+        return Descriptor(mediaType=media_type, digest=info.digest, size=info.size)
+
     def forget(self, ns: str, digest: str) -> None:
         """Drop what is remembered of a target: an image was removed, or an index has more platforms now."""
         with self._lock:
@@ -107,6 +121,10 @@ class DocumentStore:
                 writer.commit(len(data), digest, dict(labels))
         except AlreadyExists:
             self._content.adopt(ns, digest, dict(labels), lease)
+
+    def note_source(self, ns: str, reference: Reference, digests: Iterable[str]) -> None:
+        """Remember that the reference's repository has these blobs: a push may mount them from there."""
+        sources.remember(self._content, ns, reference, digests)
 
     def read(self, ns: str, digest: str) -> bytes:
         """A document's bytes; raises NotFound."""

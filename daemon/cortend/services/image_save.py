@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from corten_shared.errors import DataLoss, InvalidArgument, NotFound
 from corten_shared.models.image import ImageRecord
-from corten_shared.models.oci import INDEXES, MANIFESTS, OCI_INDEX, OCI_MANIFEST, Descriptor, Platform
+from corten_shared.models.oci import INDEXES, MANIFESTS, OCI_INDEX, Descriptor, Platform
 from corten_shared.reference import Reference, parse_name
 from cortend.core import platforms
 from cortend.core.content import ContentStore
@@ -146,16 +146,7 @@ class ImageSaveService:
 
     def _narrowed(self, ns: str, target: Descriptor, wanted: Sequence[Platform]) -> Descriptor:
         """The one platform's manifest when one is asked for, as docker saves it; else the target itself."""
-        if len(wanted) != 1:
-            return target
-        image = self._documents.load(ns, target, wanted[0])
-        if not platforms.fits(image.platform, wanted[0]):
-            raise no_platform(wanted[0])
-        if target.media_type not in INDEXES:
-            return target
-        info = self._content.info(ns, image.manifest_digest)
-        media_type = image.manifest.media_type or OCI_MANIFEST
-        return Descriptor(mediaType=media_type, digest=info.digest, size=info.size)
+        return self._documents.narrowed(ns, target, wanted[0]) if len(wanted) == 1 else target
 
     # -- gathering --------------------------------------------------------------------------------------------------
 

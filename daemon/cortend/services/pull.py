@@ -60,7 +60,7 @@ class _Run:
     order: _Order
     fetcher: Fetcher
     lease: str
-    board: ProgressBoard
+    board: ProgressBoard[PullProgress]
     arrived: list[asyncio.Event] = field(default_factory=list)
 
 
@@ -108,7 +108,7 @@ class PullService:
             ns, parse_normalized(reference), wanted, bool(platform), credentials, snapshotter or self._snapshotter
         )
         self._unpacker.snapshotter(order.snapshotter)
-        board = ProgressBoard()
+        board = ProgressBoard(PullProgress)
         task = asyncio.create_task(self._run(order, board), name=f"pull {order.reference}")
         task.add_done_callback(lambda _: board.close())
         try:
@@ -123,7 +123,7 @@ class PullService:
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await task
 
-    async def _run(self, order: _Order, board: ProgressBoard) -> None:
+    async def _run(self, order: _Order, board: ProgressBoard[PullProgress]) -> None:
         async with (
             self._registries.fetcher(order.reference, order.credentials) as fetcher,
             temporary_lease(self._metadata, self._workers, order.ns, "pull") as lease,
@@ -255,6 +255,8 @@ class PullService:
         now = times.now()
         record = ImageRecord(name=str(reference), target=target, created_at=now, updated_at=now)
         self._documents.forget(order.ns, target.digest)
+        parts = (image.manifest.config, *image.manifest.layers)
+        self._documents.note_source(order.ns, reference, (part.digest for part in parts))
         with self._metadata.update() as tx:
             before = put_image(tx, order.ns, record)
             if before is None or before.target.digest != target.digest:

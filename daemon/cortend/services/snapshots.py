@@ -92,7 +92,7 @@ class SnapshotService:
         """
         found = self.named(snapshotter)
         image = await self._workers.run(self._image, ns, digest)
-        board = ProgressBoard()
+        board = ProgressBoard(PullProgress)
         task = asyncio.create_task(self._unpack(ns, found.name, image, board), name=f"unpack {digest}")
         task.add_done_callback(lambda _: board.close())
         try:
@@ -112,7 +112,9 @@ class SnapshotService:
         check_manifest(image.manifest, digest)
         return image
 
-    async def _unpack(self, ns: str, snapshotter: str, image: ImageDocuments, board: ProgressBoard) -> None:
+    async def _unpack(
+        self, ns: str, snapshotter: str, image: ImageDocuments, board: ProgressBoard[PullProgress]
+    ) -> None:
         layers = image.manifest.layers
 
         def watch(number: int, word: str, read: int) -> None:

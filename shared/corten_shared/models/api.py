@@ -62,7 +62,7 @@ REVEAL = {"reveal": True}
 
 
 class Login(Record):
-    """Credentials for one pull; never stored, never logged. `identity_token` is an OAuth2 refresh token."""
+    """Credentials for one pull or push; never stored, never logged. `identity_token` is an OAuth2 refresh token."""
 
     username: str = ""
     password: SecretStr = SecretStr("")
@@ -79,6 +79,34 @@ class PullRequest(Record):
 
     reference: str
     platform: str = ""
+    credentials: Login | None = None
+
+
+class PushRequest(Record):
+    """An image to push as `reference`; `local` is its name here when that is another.
+
+    `all_tags` pushes every tag of the repository that is here. `platform` (os/arch[/variant]) or `manifest` (a digest)
+    choose one of an image's manifests; without them an index goes with all that is here. `concurrent` bounds how many
+    blobs are sent at once (0: as configured).
+    """
+
+    reference: str
+    local: str = ""
+    all_tags: bool = False
+    platform: str = ""
+    manifest: str = ""
+    concurrent: int = Field(default=0, ge=0, le=64)
+    credentials: Login | None = None
+
+
+class ObjectPushRequest(Record):
+    """A blob or manifest to push by itself into the repository of `reference`.
+
+    A manifest or index (`media_type` says so) gets the reference's tag, when it has one.
+    """
+
+    reference: str
+    media_type: str = Field(default="application/octet-stream", max_length=255)
     credentials: Login | None = None
 
 

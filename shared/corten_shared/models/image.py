@@ -17,16 +17,40 @@ class ImageRecord(Record):
     updated_at: Timestamp
 
 
-class PullProgress(Record):
-    """One line of a pull's progress stream.
+class Progress(Record):
+    """One line of a transfer's progress stream.
 
-    `status` is docker's word (`Pulling fs layer`, `Downloading`, `Download complete`,
-    `Extracting`, `Pull complete`, `Already exists`, …), `id` a blob's short id, or the tag for
-    the first line; `current`/`total` are bytes. The last line of a good pull has `image` set.
+    `status` is docker's word, `id` a blob's short id, or the tag for a pull's first line; `current`/`total` are bytes.
     """
 
     status: str
     id: str | None = None
     current: int | None = None
     total: int | None = None
+
+
+class PullProgress(Progress):
+    """Of a pull: `Pulling fs layer`, `Downloading`, `Download complete`, `Extracting`, `Pull complete`, `Already
+    exists`, …
+
+    The last line of a good pull has `image` set.
+    """
+
     image: ImageRecord | None = None
+
+
+class Pushed(Record):
+    """What a registry has now: `digest` under `tag` (empty: under its digest alone); `size` is the manifest's."""
+
+    tag: str
+    digest: str
+    size: int
+
+
+class PushProgress(Progress):
+    """Of a push: `Preparing`, `Waiting`, `Pushing`, `Pushed`, `Layer already exists`, `Mounted from library/busybox`.
+
+    The line of each name that was pushed has `pushed` set.
+    """
+
+    pushed: Pushed | None = None

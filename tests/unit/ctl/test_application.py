@@ -120,7 +120,7 @@ def completed(line: str, **environ: str) -> list[str]:
     ("line", "found"),
     [
         ("cortenctl con", ["containers", "content"]),
-        ("cortenctl i pu", ["pull"]),
+        ("cortenctl i pu", ["pull", "push"]),
         ("cortenctl help tasks st", ["start", "stop"]),
         ("cortenctl content ls -o ", ["json", "table"]),
         ("cortenctl tasks kill --sig", ["--signal"]),

@@ -20,7 +20,7 @@ METHODS = {
     "namespaces": ["create", "get", "label", "list", "remove"],
     "content": ["abort", "chunks", "get", "ingests", "label", "list", "read", "remove"],
     "snapshots": ["get", "list", "mounts", "remove", "usage"],
-    "images": ["get", "list", "pull", "remove", "tag"],
+    "images": ["get", "list", "pull", "push", "remove", "tag"],
     "containers": ["create", "get", "list", "remove"],
     "tasks": [
         "get", "kill", "list", "logs", "metrics", "pause", "processes", "remove", "resume", "start", "stop", "wait",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from corten_shared.models.image import PullProgress
 from cortend.services.progress import INTERVAL, ProgressBoard
 
 
@@ -15,7 +16,7 @@ def _read(board):
 
 
 def test_lines_come_in_order_and_end():
-    board = ProgressBoard()
+    board = ProgressBoard(PullProgress)
     board.say("Pulling from x", "latest")
     board.count("Downloading", "a", 1, 10)
     board.say("Download complete", "a")
@@ -24,7 +25,7 @@ def test_lines_come_in_order_and_end():
 
 
 def test_figures_that_wait_are_replaced_by_newer_ones():
-    board = ProgressBoard()
+    board = ProgressBoard(PullProgress)
     for current in range(1, 10_000):
         board.count("Downloading", "a", current, 10_000)
     board.close()
@@ -33,7 +34,7 @@ def test_figures_that_wait_are_replaced_by_newer_ones():
 
 def test_a_fast_reader_gets_at_most_one_line_per_interval_and_the_last():
     now = 0.0
-    board = ProgressBoard(clock=lambda: now)
+    board = ProgressBoard(PullProgress, clock=lambda: now)
     seen = []
 
     async def play():
@@ -50,7 +51,7 @@ def test_a_fast_reader_gets_at_most_one_line_per_interval_and_the_last():
 
 
 def test_layers_do_not_hide_each_other():
-    board = ProgressBoard()
+    board = ProgressBoard(PullProgress)
     board.count("Downloading", "a", 1, 10)
     board.count("Downloading", "b", 2, 10)
     board.close()

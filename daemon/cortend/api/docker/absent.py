@@ -24,7 +24,6 @@ _NOT_YET = (
     ("POST", "/auth", "logging in to registries"),
     ("POST", "/commit", "committing containers to images"),
     ("GET", "/images/search", "searching registries"),
-    ("POST", "/images/{name:path}/push", "pushing images"),
     ("GET", "/containers/{id}/attach/ws", "attaching over a websocket"),
     ("GET", "/distribution/{name:path}/json", "looking images up in their registry"),
 )

@@ -23,6 +23,7 @@ from cortend.api.docker import (
     images,
     networks,
     processes,
+    push,
     system,
     versions,
     volumes,
@@ -42,7 +43,9 @@ _VERSIONED = re.compile(r"/v([0-9.]+)(/.*)?\Z")
 
 def routes(services: Services) -> Iterable[Route]:
     """Every route of the Engine API."""
-    for module in (system, disk_usage, events, containers, processes, exec, archive, images, networks, volumes, absent):
+    for module in (
+        system, disk_usage, events, containers, processes, exec, archive, images, push, networks, volumes, absent,
+    ):  # fmt: skip
         yield from module.routes(services)
 
 

@@ -52,6 +52,7 @@ ACTIONS: dict[str, tuple[str, str]] = {
     "/images/update": ("image", "tag"),
     "/images/delete": ("image", "delete"),
     "/images/load": ("image", "load"),
+    "/images/push": ("image", "push"),
     "/networks/connect": ("network", "connect"),
     "/networks/disconnect": ("network", "disconnect"),
     "/volumes/create": ("volume", "create"),

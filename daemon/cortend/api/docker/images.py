@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
 from starlette.responses import Response
 
-from corten_shared.errors import CortenError, InvalidArgument
-from corten_shared.models.image import PullProgress
-from corten_shared.models.oci import Platform
+from corten_shared.errors import InvalidArgument
 from cortend.api.docker import image_list, versions
 from cortend.api.docker.call import NAMESPACE, Call
 from cortend.api.docker.containers import until_of
 from cortend.api.docker.credentials import from_header
-from cortend.api.docker.errors import message_of
 from cortend.api.docker.image_changes import apply_changes
-from cortend.api.docker.responses import Stream, dump, json_response
+from cortend.api.docker.platform_query import platforms_of
+from cortend.api.docker.progress import line, progress_lines
+from cortend.api.docker.responses import Stream, json_response
 from cortend.api.docker.routing import Route
 from cortend.api.docker.translate_image import created_ns, image_document, image_summary
-from cortend.core.documents import load_json
 from cortend.services.image_catalog import ImageView
 from cortend.services.images import HistoryItem
 
 if TYPE_CHECKING:
     from cortend.services.all import Services
-
-log = logging.getLogger(__name__)
 
 _PRUNE_FILTERS = frozenset({"dangling", "until", "label", "label!"})
 
@@ -135,7 +129,7 @@ class Images:
         )
         # What fails before there is anything to tell is still an error with a status.
         first = await anext(lines)
-        return Stream(_progress(first, lines), "application/json")
+        return Stream(progress_lines(first, lines), "application/json")
 
     async def _import(self, call: Call) -> Response:
         repository = call.text("repo")
@@ -147,37 +141,21 @@ class Images:
             message=call.text("message"),
             config=apply_changes(call.query.getlist("changes")),
         )
-        return Stream(_one(_line({"status": view.id})), "application/json")
+        return Stream(_one(line({"status": view.id})), "application/json")
 
     async def save(self, call: Call) -> Response:
         """GET /images/get?names= and /images/{name}/get: a tar, streamed."""
         names = [call.params["name"]] if "name" in call.params else call.query.getlist("names")
-        chunks = self._saves.save(NAMESPACE, [name for name in names if name], wanted=_platforms(call))
+        chunks = self._saves.save(NAMESPACE, [name for name in names if name], wanted=platforms_of(call))
         # An unknown name is still an error with a status.
         first = await anext(chunks)
         return Stream(_chain(first, chunks), "application/x-tar")
 
     async def load(self, call: Call) -> Response:
         """POST /images/load: what came, a line for each name. A bad archive is an error with a status."""
-        loaded = await self._loads.load(NAMESPACE, call.request.stream(), wanted=_platforms(call))
-        lines = (f"Loaded image: {image.name}" if image.name else f"Loaded image ID: {image.id}" for image in loaded)
-        return Stream(_one(b"".join(_line({"stream": f"{line}\n"}) for line in lines)), "application/json")
-
-
-def _platforms(call: Call) -> list[Platform]:
-    """The parameter `platform`: JSON of os, architecture and variant; there may be several."""
-    found: list[Platform] = []
-    for text in call.query.getlist("platform"):
-        if not text:
-            continue
-        try:
-            platform = Platform.model_validate(load_json(text.encode("utf-8", "replace"), "platform"))
-        except ValidationError as error:
-            raise InvalidArgument(f"invalid platform {text[:80]!r}") from error
-        if not platform.os or not platform.architecture:
-            raise InvalidArgument(f"invalid platform {text[:80]!r}", hint="os and architecture must be given")
-        found.append(platform)
-    return found
+        loaded = await self._loads.load(NAMESPACE, call.request.stream(), wanted=platforms_of(call))
+        texts = (f"Loaded image: {image.name}" if image.name else f"Loaded image ID: {image.id}" for image in loaded)
+        return Stream(_one(b"".join(line({"stream": f"{text}\n"}) for text in texts)), "application/json")
 
 
 def _join(name: str, tag: str) -> str:
@@ -210,34 +188,3 @@ async def _chain(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncIterat
             yield chunk
     finally:
         await rest.aclose()
-
-
-async def _progress(first: PullProgress, rest: AsyncIterator[PullProgress]) -> AsyncIterator[bytes]:
-    """The pull's lines; an error after the first one can only be told within the stream."""
-    try:
-        yield _line(_row(first))
-        async for progress in rest:
-            yield _line(_row(progress))
-    except CortenError as error:
-        log.info("pull failed: %s", error, extra={"fields": {"code": error.code}})
-        message = message_of(error)
-        yield _line({"errorDetail": {"message": message}, "error": message})
-    finally:
-        close = getattr(rest, "aclose", None)
-        if close is not None:
-            await close()
-
-
-def _line(payload: dict[str, Any]) -> bytes:
-    return dump(payload) + b"\r\n"
-
-
-def _row(progress: PullProgress) -> dict[str, Any]:
-    row: dict[str, Any] = {"status": progress.status}
-    if progress.id is not None:
-        row["id"] = progress.id
-    if progress.current is not None:
-        row["progressDetail"] = {"current": progress.current, "total": progress.total or 0}
-    elif progress.id is not None and progress.image is None and not progress.status.startswith("Pulling from"):
-        row["progressDetail"] = {}
-    return row

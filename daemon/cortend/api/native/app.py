@@ -22,6 +22,7 @@ from cortend.api.native import (
     images,
     leases,
     namespaces,
+    push,
     snapshots,
     system,
     tasks,
@@ -51,7 +52,7 @@ def build_native(services: Services) -> FastAPI:
         responses={"default": {"model": ErrorBody, "description": "Any error"}},
     )
     api.openapi = lambda: _described(api)  # type: ignore[method-assign]
-    for noun in (namespaces, content, snapshots, image_mounts, images, containers, tasks, leases, events, system):
+    for noun in (namespaces, push, content, snapshots, image_mounts, images, containers, tasks, leases, events, system):
         api.include_router(noun.router(services))
 
     @api.get("/docs", include_in_schema=False)

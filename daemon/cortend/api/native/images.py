@@ -32,7 +32,7 @@ def router(services: Services) -> APIRouter:
     @api.post("/pull", response_class=Stream, responses={200: {"model": PullProgress}})
     async def pull_image(body: PullRequest, namespace: Namespace = DEFAULT) -> Stream:
         """Pull an image. Answers JSON lines of progress; the last has `image`, or is `{"error": …}`."""
-        credentials = _credentials(body.credentials)
+        credentials = credentials_of(body.credentials)
         progress = services.pulls.pull(namespace, body.reference, platform=body.platform, credentials=credentials)
         return await checked_lines(progress)
 
@@ -55,7 +55,8 @@ def router(services: Services) -> APIRouter:
     return api
 
 
-def _credentials(login: Login | None) -> Credentials | None:
+def credentials_of(login: Login | None) -> Credentials | None:
+    """The login of a request."""
     if login is None:
         return None
     return Credentials(login.username, login.password, login.identity_token, login.registry_token)

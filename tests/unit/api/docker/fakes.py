@@ -272,6 +272,7 @@ class Engine:
             containers=self.containers,
             execs=self.execs,
             pulls=self.pulls,
+            pushes=SimpleNamespace(),
             images=SimpleNamespace(),
             saves=SimpleNamespace(),
             loads=SimpleNamespace(),
