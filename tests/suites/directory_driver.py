@@ -6,7 +6,9 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from corten_shared.errors import NotFound
 from corten_shared.models.snapshot import Kind, Mount, Usage
+from cortend.snapshots.tally import tally
 
 
 class DirectoryDriver:
@@ -32,6 +34,26 @@ class DirectoryDriver:
 
     def sync(self, sids: Sequence[int]) -> None:
         self.synced.extend(sids)
+
+    def tally(self, sid: int, *, deep: bool = False) -> str:
+        try:
+            return tally(self.path(sid), deep=deep)
+        except FileNotFoundError as error:
+            raise NotFound(f"snapshot directory {sid} is gone") from error
+
+    def exchange(self, sid: int, other: int) -> None:
+        spare = self._root / "spare"
+        if self.path(sid).exists():
+            self.path(sid).rename(spare)
+        self.path(other).rename(self.path(sid))
+        if spare.exists():
+            spare.rename(self.path(other))
+
+    def strays(self) -> list[str]:
+        return sorted(path.name for path in self._root.iterdir() if not path.name.isdigit())
+
+    def remove_stray(self, name: str) -> None:
+        shutil.rmtree(self._root / name)
 
     def remove(self, sid: int) -> None:
         shutil.rmtree(self.path(sid), ignore_errors=True)

@@ -54,6 +54,25 @@ class SnapshotDriver(Protocol):
         """Make the snapshot's directory disappear at once (rename) and free it; missing is fine."""
         ...
 
+    def tally(self, sid: int, *, deep: bool = False) -> str:
+        """A line about a committed snapshot's files that is the same as long as they are: for the record at commit.
+
+        `deep` reads them all, and says nothing of times: the same for two snapshots of one layer. Raises NotFound.
+        """
+        ...
+
+    def exchange(self, sid: int, other: int) -> None:
+        """Swap what two committed snapshots have, durably and at once; a `sid` that has nothing leaves nothing."""
+        ...
+
+    def strays(self) -> list[str]:
+        """Names of what lies among the snapshots and is none."""
+        ...
+
+    def remove_stray(self, name: str) -> None:
+        """Remove one of them; missing is fine."""
+        ...
+
     def targets(self, sid: int) -> list[str]:
         """Where the snapshot's own files are mounted now, by themselves or as a layer."""
         ...

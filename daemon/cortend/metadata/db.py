@@ -12,7 +12,7 @@
     leases          ns id                    labels created_at
      └─ lease_resources  ns lease type id
     content         ns digest                size labels …                  bytes: see cortend.content
-    snapshots       snapshotter sid          ns name parent kind labels …   directories: see cortend.snapshots
+    snapshots       snapshotter sid          ns name parent kind labels tally …   directories: see cortend.snapshots
     events          seq                      time ns topic object_id attributes
 
 What is searched for is a typed column, the rest of a record is JSON. Rows below another go with it

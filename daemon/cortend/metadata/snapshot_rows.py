@@ -93,15 +93,22 @@ class SnapshotRows:
             raise NotFound(f"the parent of snapshot {name} was removed meanwhile", subject=name) from error
 
     def commit(
-        self, snapshotter: str, row: SnapshotRow, name: str, parent: int | None, labels: dict[str, str], usage: Usage
+        self,
+        snapshotter: str,
+        row: SnapshotRow,
+        name: str,
+        parent: int | None,
+        labels: dict[str, str],
+        usage: Usage,
+        tally: str = "",
     ) -> None:
         """Make `row` the committed snapshot `name`; raises AlreadyExists, NotFound (the row went away)."""
         kept = merge_labels(dump_labels(row.info.labels), {**labels})
         try:
             changed = self._session.changed(
                 "UPDATE snapshots SET name = ?, kind = 'committed', parent = ?, labels = ?, size = ?, inodes = ?,"
-                " updated_at = ? WHERE snapshotter = ? AND sid = ? AND kind = 'active'",
-                (name, parent, kept, usage.size, usage.inodes, self._session.now(), snapshotter, row.sid),
+                " tally = ?, updated_at = ? WHERE snapshotter = ? AND sid = ? AND kind = 'active'",
+                (name, parent, kept, usage.size, usage.inodes, tally, self._session.now(), snapshotter, row.sid),
             )
         except sqlite3.IntegrityError as error:
             raise _taken(name) from error

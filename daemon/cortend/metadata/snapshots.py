@@ -124,11 +124,11 @@ class DatabaseSnapshotter:
             raise Conflict(f"the {self.name} snapshotter cannot give {key} another parent", subject=key)
         self._driver.sync([row.sid])
         trace.point("snapshot.commit.synced")
-        usage = self._driver.usage(row.sid)
+        usage, tally = self._driver.usage(row.sid), self._driver.tally(row.sid)
         with self._database.update() as tx:
             row = self._active(tx, ns, key, row.sid)
             onto = row.parent if parent is None else tx.snapshots.parent(self.name, ns, parent)
-            tx.snapshots.commit(self.name, row, name, onto, labels or {}, usage)
+            tx.snapshots.commit(self.name, row, name, onto, labels or {}, usage, tally)
             tx.leases.rename(ns, gc.snapshot_kind(self.name), key, name)
             self._lease(tx, ns, name, lease)
         trace.point("snapshot.commit.recorded")
@@ -160,15 +160,18 @@ class DatabaseSnapshotter:
         return list(ordered.values())
 
     def cleanup(self) -> int:
-        """Free directories without a row. The order of the three looks matters.
+        """Free directories without a row."""
+        return sum(self._free(sid) for sid in self.orphans())
+
+    def orphans(self) -> set[int]:
+        """Numbers of directories without a row. The order of the three looks matters.
 
         A number found on disk that is not busy afterwards was either recorded before it ceased to be busy, so that
         the third look sees its row, or nobody wants it.
         """
         found = set(self._driver.ids())
         busy = self._numbers.busy()
-        orphans = found - busy - self._recorded()
-        return sum(self._free(sid) for sid in orphans)
+        return found - busy - self._recorded()
 
     def _recorded(self) -> set[int]:
         with self._database.view() as tx:

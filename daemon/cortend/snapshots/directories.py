@@ -22,11 +22,20 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from corten_shared.errors import InvalidArgument
+from corten_shared.errors import InvalidArgument, NotFound
 from corten_shared.models.snapshot import Usage
 from cortend.core import trace
-from cortend.linux.files import remove_tree, spread_children, syncfs
+from cortend.linux.files import (
+    RENAME_EXCHANGE,
+    RENAME_NOREPLACE,
+    remove_tree,
+    renameat2,
+    spread_children,
+    sync_directory,
+    syncfs,
+)
 from cortend.linux.mountinfo import read_mounts
+from cortend.snapshots.tally import tally
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +114,31 @@ class Directories:
             return
         trace.point("snapshot.remove.renamed")
         self._reaper.add(gone)
+
+    def tally(self, sid: int, *, deep: bool = False) -> str:
+        """What is in `fs`."""
+        try:
+            return tally(self.files(sid), deep=deep)
+        except FileNotFoundError as error:
+            raise NotFound(f"snapshot directory {self.path(sid)} is gone", subject=str(sid)) from error
+
+    def exchange(self, sid: int, other: int) -> None:
+        """One rename, and where there is nothing at `sid` a plain one; the files are synced already."""
+        old, new = os.fspath(self.path(sid)), os.fspath(self.path(other))
+        if self.path(sid).exists():
+            renameat2(old, new, RENAME_EXCHANGE)
+        else:
+            renameat2(new, old, RENAME_NOREPLACE)
+        sync_directory(self.root)
+
+    def strays(self) -> list[str]:
+        """What is neither a snapshot nor the remains of one."""
+        return sorted(name for name in os.listdir(self.root) if not _ID.fullmatch(name) and not _LEFT.fullmatch(name))
+
+    def remove_stray(self, name: str) -> None:
+        """Remove one of them."""
+        if name in self.strays():
+            remove_tree(os.fspath(self.root / name))
 
     def targets(self, sid: int) -> list[str]:
         """Where `fs` is mounted: by itself, or as a layer of an overlay."""

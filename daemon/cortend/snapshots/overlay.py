@@ -73,6 +73,22 @@ class OverlayDriver:
         """As the contract says; deletion goes on behind."""
         self._directories.remove(sid)
 
+    def tally(self, sid: int, *, deep: bool = False) -> str:
+        """As the contract says."""
+        return self._directories.tally(sid, deep=deep)
+
+    def exchange(self, sid: int, other: int) -> None:
+        """As the contract says."""
+        self._directories.exchange(sid, other)
+
+    def strays(self) -> list[str]:
+        """As the contract says."""
+        return self._directories.strays()
+
+    def remove_stray(self, name: str) -> None:
+        """As the contract says."""
+        self._directories.remove_stray(name)
+
     def targets(self, sid: int) -> list[str]:
         """As the contract says."""
         return self._directories.targets(sid)
