@@ -124,7 +124,7 @@ class DatabaseSnapshotter:
             raise Conflict(f"the {self.name} snapshotter cannot give {key} another parent", subject=key)
         self._driver.sync([row.sid])
         trace.point("snapshot.commit.synced")
-        usage, tally = self._driver.usage(row.sid), self._driver.tally(row.sid)
+        usage, tally = self._driver.usage(row.sid), self._tally(row.sid)
         with self._database.update() as tx:
             row = self._active(tx, ns, key, row.sid)
             onto = row.parent if parent is None else tx.snapshots.parent(self.name, ns, parent)
@@ -172,6 +172,12 @@ class DatabaseSnapshotter:
         found = set(self._driver.ids())
         busy = self._numbers.busy()
         return found - busy - self._recorded()
+
+    def _tally(self, sid: int) -> str:
+        try:
+            return self._driver.tally(sid)
+        except NotFound:
+            return ""  # removed meanwhile, as the transaction will find
 
     def _recorded(self) -> set[int]:
         with self._database.view() as tx:

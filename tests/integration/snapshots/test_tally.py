@@ -1,4 +1,4 @@
-"""The line that is kept of a committed snapshot's files: the same as long as they are, another when anything differs."""
+"""The line that is kept of a committed snapshot's files: the same as long as they are, else another."""
 
 from __future__ import annotations
 

@@ -339,7 +339,7 @@ def fill(world: World, *, blobs: int, chains: int, depth: int) -> None:
             parent = number if number % depth else None
             name = f"s{number}"
             session.execute(
-                "INSERT INTO snapshots VALUES ('directories', ?, 'a', ?, ?, 'committed', '{}', 0, 0, 0, 0)",
+                "INSERT INTO snapshots VALUES ('directories', ?, 'a', ?, ?, 'committed', '{}', 0, 0, 0, 0, '')",
                 (number + 1, name, parent),
             )
             if number // depth % 2 and number % depth == depth - 1:
