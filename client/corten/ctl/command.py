@@ -25,6 +25,7 @@ COMMON = (
     Flag("address", "string", "The daemon's socket (default $CORTEN_HOST, else the usual one)", short="a"),
     Flag("output", "string", "`table` or `json`", short="o", convert=_form),
 )
+ALL = Flag("all-namespaces", "bool", "Of every namespace", short="A")
 QUIET = Flag("quiet", "bool", "Names only", short="q")
 FORCE = Flag("force", "bool", "Kill what runs first", short="f")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from corten.ctl.command import FORCE, QUIET, Command
+from corten.ctl.command import ALL, FORCE, QUIET, Command
 from corten.ctl.create import CREATE_FLAGS, creation
 from corten.ctl.session import Session, moment, segment
 from corten.flags import Flag
@@ -12,20 +12,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from corten.flags import Options
 
-ALL = Flag("all-namespaces", "bool", "Of every namespace", short="A")
-
 
 def _ls(session: Session, options: Options) -> int:
-    spread = {"NAMESPACE": lambda c: c["namespace"]} if options["all-namespaces"] else {}
     columns = {
         "NAME": lambda c: c["container"]["name"],
         "ID": lambda c: short_id(c["container"]["id"]),
-        **spread,
         "IMAGE": lambda c: c["container"]["image"],
         "STATUS": lambda c: c["status"],
         "CREATED": lambda c: moment(c["container"]["created_at"]),
     }
-    return session.show(session.items("/containers", all_namespaces=_word(options["all-namespaces"])), columns)
+    return session.show(session.items("/containers"), columns)
 
 
 def _word(value: object) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from corten.ctl.command import QUIET, Command, labels
+from corten.ctl.command import ALL, QUIET, Command, labels
 from corten.ctl.push import PUSH_OBJECT
 from corten.ctl.session import Session, moment, pairs, segment
 from corten.output import human_size
@@ -59,12 +59,12 @@ def _abort(session: Session, options: Options) -> int:
 
 
 COMMANDS = {
-    "ls": Command("List blobs", _ls, flags=[QUIET]),
+    "ls": Command("List blobs", _ls, flags=[ALL, QUIET]),
     "info": Command("Show one", _info, arguments="DIGEST", least=1, most=1),
     "get": Command("Write a blob's bytes to standard output", _get, arguments="DIGEST", least=1, most=1),
     "label": Command("Set or remove labels", _label, arguments="DIGEST LABEL[=VALUE]...", least=2, most=None),
     "rm": Command("Remove blobs from the namespace", _rm, arguments="DIGEST...", least=1, most=None),
     "push-object": PUSH_OBJECT,
-    "active": Command("List what is being written or was left over", _active, flags=[QUIET]),
+    "active": Command("List what is being written or was left over", _active, flags=[ALL, QUIET]),
     "abort": Command("Drop ingests and their bytes", _abort, arguments="REF...", least=1, most=None),
 }

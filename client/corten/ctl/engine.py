@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from corten.ctl.command import Command
+from corten.ctl.command import ALL, Command
 from corten.ctl.session import Session, moment, pairs
 from corten.flags import Flag
 from corten.output import escape, human_size, out
@@ -92,7 +92,7 @@ def _gc(session: Session, options: Options) -> int:
 
 
 EVENT_FLAGS = [
-    Flag("all-namespaces", "bool", "Of every namespace", short="A"),
+    ALL,
     Flag("no-follow", "bool", "End with what has happened so far"),
     Flag("since", "string", "From this time on (RFC 3339)"),
     Flag("topic", "list", "Only topics that begin so, like /tasks/"),

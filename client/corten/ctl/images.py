@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from corten.ctl.command import FORCE, QUIET, Command
+from corten.ctl.command import ALL, FORCE, QUIET, Command
 from corten.ctl.image_mounts import COMMANDS as MOUNTS
 from corten.ctl.push import PUSH, USER, login
 from corten.ctl.session import Session, moment, segment
@@ -99,7 +99,7 @@ def _rm(session: Session, options: Options) -> int:
 
 
 COMMANDS = {
-    "ls": Command("List images", _ls, flags=[QUIET]),
+    "ls": Command("List images", _ls, flags=[ALL, QUIET]),
     "info": Command("Show one with its configuration", _info, arguments="REF", least=1, most=1),
     "pull": Command("Pull an image", _pull, arguments="REF", flags=PULL_FLAGS, least=1, most=1),
     "push": PUSH,

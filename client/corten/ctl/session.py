@@ -32,6 +32,7 @@ class Session:
         self.namespace: str = options["namespace"] or os.environ.get("CORTEN_NAMESPACE", "default")
         self.json: bool = options["output"] == "json"
         self.quiet: bool = bool(options.get("quiet"))
+        self.spread: bool = bool(options.get("all-namespaces"))
         self.transport = Transport(address)
 
     def __enter__(self) -> Session:
@@ -63,7 +64,15 @@ class Session:
         return self.open(method, path, body, query=query).json()
 
     def items(self, path: str, **query: object) -> list[dict[str, Any]]:
-        """A list."""
+        """A list; with `-A`, of every namespace, which each entry then names."""
+        if not self.spread:
+            return self._items(path, **query)
+        names = [found["name"] for found in self._items("/namespaces")]
+        return [
+            {"namespace": name, **found} for name in names for found in self._items(path, namespace=name, **query)
+        ]
+
+    def _items(self, path: str, **query: object) -> list[dict[str, Any]]:
         return list(self.call("GET", path, **query)["items"])
 
     def lines(self, method: str, path: str, body: Any = None, **query: object) -> Iterator[dict[str, Any]]:
@@ -82,11 +91,13 @@ class Session:
     # -- printing ---------------------------------------------------------------------------------------------------
 
     def show(self, found: Sequence[dict[str, Any]], columns: Mapping[str, Callable[[dict[str, Any]], object]]) -> int:
-        """A list as a table, as JSON, or (`-q`) its first column alone."""
+        """A list as a table (with `-A`, with a column of namespaces), as JSON, or (`-q`) its first column alone."""
+        if self.spread:
+            columns = {"NAMESPACE": lambda row: row["namespace"], **columns}
         if self.json:
             self.dump(found)
         elif self.quiet:
-            first = next(iter(columns.values()))
+            first = list(columns.values())[1 if self.spread else 0]
             out("".join(f"{escape(first(row))}\n" for row in found), end="")
         else:
             rows = [[str(cell(row)) for cell in columns.values()] for row in found]

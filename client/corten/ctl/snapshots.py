@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from corten.ctl.command import QUIET, Command, labels
+from corten.ctl.command import ALL, QUIET, Command, labels
 from corten.ctl.session import Session, moment, segment
 from corten.flags import Flag
 from corten.output import err, escape, human_size, out
@@ -199,7 +199,7 @@ def _command(
 
 _MAKING = (TARGET, MOUNTS, LABEL)
 COMMANDS = {
-    "ls": _command("List snapshots", _ls),
+    "ls": _command("List snapshots", _ls, flags=[ALL]),
     "info": _command("Show one", _info, "KEY", 1, 1),
     "usage": _command("Show what snapshots take on disk", _usage, "[KEY...]", 0, None, [BYTES]),
     "tree": _command("Show every snapshot below its parent", _tree),

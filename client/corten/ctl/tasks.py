@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 
-from corten.ctl.command import FORCE, QUIET, Command
-from corten.ctl.containers import ALL
+from corten.ctl.command import ALL, FORCE, QUIET, Command
 from corten.ctl.session import Session, segment
 from corten.flags import Flag
 from corten.output import binary_size, short_id
@@ -24,17 +23,14 @@ def _path(name: str, action: str = "") -> str:
 
 
 def _ls(session: Session, options: Options) -> int:
-    spread = {"NAMESPACE": lambda t: t["namespace"]} if options["all-namespaces"] else {}
     columns: dict[str, Callable[[dict[str, Any]], object]] = {
         "NAME": lambda t: t["name"],
         "ID": lambda t: short_id(t["task"]["container_id"]),
-        **spread,
         "PID": lambda t: (t["task"]["pid"] or {}).get("pid", "-") if t["task"]["exit_code"] is None else "-",
         "STATUS": lambda t: t["status"],
         "EXIT": lambda t: "-" if t["task"]["exit_code"] is None else t["task"]["exit_code"],
     }
-    spanning = "true" if options["all-namespaces"] else "false"
-    return session.show(session.items("/tasks", all_namespaces=spanning), columns)
+    return session.show(session.items("/tasks"), columns)
 
 
 def _info(session: Session, options: Options) -> int:

@@ -8,7 +8,7 @@ events emitted in it are published only after it was committed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
@@ -44,8 +44,9 @@ class NamespaceStore(Protocol):
         """Set labels (None removes one). Raises NotFound."""
         ...
 
-    def delete(self, name: str) -> None:
-        """Raises Conflict, saying what is left, while the namespace holds anything."""
+    def delete(self, name: str, others: Mapping[str, int] | None = None) -> None:
+        """Raises Conflict, saying what is left, while the namespace holds anything; `others` are counts of what is
+        not in the database."""
         ...
 
 

@@ -125,7 +125,7 @@ class Database:
             self.generation += 1
             for event in transaction.emitted:
                 self._exchange.publish(event)
-        self.watcher()
+            self.watcher()
 
     @contextmanager
     def _view(self) -> Iterator[StoreTransaction]:

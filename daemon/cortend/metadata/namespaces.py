@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import Mapping
 
 from corten_shared.errors import AlreadyExists, Conflict, InvalidArgument, NotFound
 from corten_shared.models.namespace import Namespace
@@ -69,23 +70,28 @@ class Namespaces:
         self._session.execute("UPDATE namespaces SET labels = ? WHERE name = ?", (merge_labels(kept, labels), name))
         return self.get(name)
 
-    def delete(self, name: str) -> None:
+    def delete(self, name: str, others: Mapping[str, int] | None = None) -> None:
         """Raises NotFound; Conflict while it holds anything, and for `default`."""
         self.get(name)
         if name == DEFAULT:
             raise Conflict("namespace default cannot be removed", subject=name)
-        if left := self._left(name):
+        left = {**self._left(name), **{word: count for word, count in (others or {}).items() if count}}
+        if left:
+            listed = ", ".join(f"{count} {word}" for word, count in left.items())
             raise Conflict(
-                f"namespace {name} is not empty: it has {left}", hint="remove them first", subject=name
+                f"namespace {name} is not empty: it has {listed}",
+                hint=f"remove them first; `cortenctl -n {name} {next(iter(left))} ls` lists them",
+                subject=name,
+                details={"left": left},
             )
         self._session.execute("DELETE FROM namespaces WHERE name = ?", (name,))
 
-    def _left(self, name: str) -> str:
+    def _left(self, name: str) -> dict[str, int]:
         counts = {
             table: self._session.one(f"SELECT count(*) FROM {table} WHERE ns = ?", (name,))[0]  # noqa: S608 - a constant
             for table in _CONTENTS
         }
-        return ", ".join(f"{count} {table}" for table, count in counts.items() if count)
+        return {table: count for table, count in counts.items() if count}
 
 
 def _record(row: tuple[str, str, int]) -> Namespace:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,17 +47,16 @@ class Schedule:
         self._last = now
         self._end: float | None = None
         self._asked: float | None = None
-        self._deletions = self._mutations = 0
+        self._deletions = 0
 
     def deleted(self, now: float) -> None:
         """Something was removed."""
         self._deletions += 1
         self._ask(now)
 
-    def mutated(self, now: float, count: int = 1) -> None:
-        """Something was written."""
-        self._mutations += count
-        if 0 < self.settings.mutation_threshold <= self._mutations:
+    def mutated(self, now: float, count: int) -> None:
+        """There were `count` writes since the last collection began."""
+        if 0 < self.settings.mutation_threshold <= count:
             self._ask(now)
 
     def _ask(self, now: float) -> None:
@@ -67,7 +65,7 @@ class Schedule:
     def begun(self) -> None:
         """A collection begins: it answers everything so far, and nothing that comes while it runs."""
         self._asked = None
-        self._deletions = self._mutations = 0
+        self._deletions = 0
 
     def ended(self, now: float, took: float, locked: float, end: float | None) -> None:
         """A collection is over: how long it took, how long it kept writers waiting, when something expires next."""
@@ -76,6 +74,10 @@ class Schedule:
         rest = pause / share - pause if share > 0 else 0.0
         self._earliest = now + max(rest, took * _LEAST_REST)
         self._last, self._end = now, end
+
+    def expiring(self, end: float) -> None:
+        """Something expires at `end`."""
+        self._end = end if self._end is None else min(self._end, end)
 
     def due(self) -> float:
         """When to collect next."""
@@ -110,6 +112,12 @@ class CollectService:
         self._schedule.deleted(time.monotonic())
         self._changed.set()
 
+    def expiring(self, end: int) -> None:
+        """Something that was just made expires at `end` (ns since the epoch). For the event loop."""
+        now = time.monotonic()
+        self._schedule.expiring(now + (end - times.now()) / 1e9)
+        self._changed.set()
+
     def next_run(self) -> int:
         """When the next collection is due, in ns since the epoch; now for one that is."""
         return times.now() + int(max(0.0, self._schedule.due() - time.monotonic()) * 1e9)
@@ -118,13 +126,14 @@ class CollectService:
         """Collect now and say what went."""
         async with self._lock:
             begun = time.monotonic()
-            self._writes.take()
+            self._writes.count = 0
             self._schedule.begun()
             try:
                 collected = await self._workers.run_slow(self._collect)
             finally:
                 now = time.monotonic()
                 self._schedule.ended(now, now - begun, self._collector.locked, _moment(self._collector.next_end, now))
+                self._changed.set()
         if any(collected):
             log.info("collected garbage", extra={"fields": collected._asdict()})
         return collected
@@ -149,7 +158,7 @@ class CollectService:
     async def _until_due(self) -> None:
         while True:
             self._changed.clear()
-            self._schedule.mutated(time.monotonic(), self._writes.take())
+            self._schedule.mutated(time.monotonic(), self._writes.count)
             left = self._schedule.due() - time.monotonic()
             if left <= 0:
                 return
@@ -160,26 +169,17 @@ class CollectService:
 
 
 class _Writes:
-    """Counts the database's commits, on whatever thread they are, and wakes the schedule at the threshold."""
+    """Counts the database's commits since a collection began, and wakes the schedule at the threshold."""
 
     def __init__(self) -> None:
         self.threshold = 0
-        self._lock = threading.Lock()
-        self._count = 0
+        self.count = 0
 
     def add(self, wake: Callable[[], object]) -> None:
-        """One more."""
-        with self._lock:
-            self._count += 1
-            reached = self._count == self.threshold
-        if reached:
+        """One more; under the database's lock, so one at a time."""
+        self.count += 1
+        if self.count == self.threshold:
             wake()
-
-    def take(self) -> int:
-        """How many there were since the last call."""
-        with self._lock:
-            count, self._count = self._count, 0
-        return count
 
 
 def _moment(end: int | None, now: float) -> float | None:

@@ -1,4 +1,7 @@
-"""Leases around operations that make content: what they make is kept until something refers to it."""
+"""Leases around operations that make content: what they make is kept until something refers to it.
+
+A client may give a lease of its own with a request (`use_lease`): then that one holds what it makes, and stays.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,12 @@ import logging
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 
 from corten_shared import times
 from corten_shared.errors import CortenError, NotFound
 from corten_shared.models.lease import Lease
-from cortend.core.gc import EXPIRE
+from cortend.core.gc import EXPIRE, expired
 from cortend.core.metadata import Metadata
 from cortend.core.workers import Workers
 from cortend.services.finish import finished
@@ -21,9 +25,32 @@ LIFE = 24 * 3600
 """Seconds until a lease ends that nobody deleted: the daemon was killed in between."""
 
 
+_given: ContextVar[str | None] = ContextVar("lease", default=None)
+
+
+async def use_lease(metadata: Metadata, workers: Workers, ns: str, lease_id: str) -> None:
+    """Have what this task does from now on held by the client's lease. Raises NotFound, also for an expired one."""
+
+    def check() -> None:
+        with metadata.view() as tx:
+            if expired(tx.leases.get(ns, lease_id).labels, times.now()):
+                raise NotFound(f"No such lease: {lease_id}", hint="it has expired: make another", subject=lease_id)
+
+    await workers.run(check)
+    _given.set(lease_id)
+
+
+def given_lease() -> str | None:
+    """The lease that the client gave with its request."""
+    return _given.get()
+
+
 @asynccontextmanager
 async def temporary_lease(metadata: Metadata, workers: Workers, ns: str, purpose: str) -> AsyncIterator[str]:
-    """The id of a new lease, deleted in the end."""
+    """The id of a new lease, deleted in the end; or of the client's, which is its own to delete."""
+    if (given := _given.get()) is not None:
+        yield given
+        return
     lease_id = f"{purpose}-{secrets.token_hex(8)}"
     expire = times.format_rfc3339(times.now() + LIFE * 1_000_000_000)
 

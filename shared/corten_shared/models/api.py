@@ -239,20 +239,25 @@ class LogEntry(Record):
 
 
 class LeaseCreate(Record):
-    """A lease to make; an empty id asks for a random one. Label `gc.expire` (RFC 3339) ends it."""
+    """A lease to make; an empty id asks for a random one.
+
+    It ends in `expires` seconds, which sets its label `containerd.io/gc.expire` (RFC 3339); 0: it does not.
+    """
 
     id: str = ""
     labels: dict[str, str] = {}
+    expires: float = Field(default=0, ge=0, le=100 * 365 * 86400, allow_inf_nan=False)
 
 
 class CollectedResult(Record):
-    """What a garbage collection removed, and bytes of content freed."""
+    """What a garbage collection removed, and bytes of content and committed snapshots freed."""
 
     blobs: int
     snapshots: int
     leases: int
     ingests: int
     bytes_freed: int
+    images: int = 0
 
 
 class SnapshotCreate(Record):

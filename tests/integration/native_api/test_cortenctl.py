@@ -113,7 +113,7 @@ def test_everything_else_answers(cortend: Cortend) -> None:
 
 
 def test_names_are_the_sdks_too(cortend: Cortend, client: corten.Client) -> None:
-    cortend.cortenctl("-n", "ctl-ns", "leases", "create", "x", "a=b")
+    cortend.cortenctl("-n", "ctl-ns", "leases", "create", "--id", "x", "a=b")
     assert "ctl-ns" in [namespace.name for namespace in client.namespaces.list()]
     cortend.cortenctl("-n", "ctl-ns", "leases", "rm", "x")
     cortend.cortenctl("namespaces", "rm", "ctl-ns")

@@ -39,7 +39,7 @@ def test_writes_cause_a_collection_when_they_are_many() -> None:
     schedule = rested()
     schedule.mutated(100, 9)
     assert schedule.due() == 1050
-    schedule.mutated(102)
+    schedule.mutated(102, 10)
     assert schedule.due() == 103
 
 
@@ -68,6 +68,13 @@ def test_the_end_of_a_lease_is_waited_for() -> None:
     assert schedule.due() == 160
     schedule.ended(160, took=0, locked=0, end=10_000)
     assert schedule.due() == 1160
+
+
+def test_the_end_of_what_was_just_made_is_waited_for() -> None:
+    schedule = rested()
+    schedule.expiring(200)
+    schedule.expiring(300)
+    assert schedule.due() == 200
 
 
 def test_what_is_removed_while_a_collection_runs_has_another_one_follow() -> None:

@@ -27,16 +27,22 @@ from cortend.api.native import (
     system,
     tasks,
 )
+from cortend.api.native.parameters import lease_dependency
 from cortend.api.native.reference import render
 from cortend.services.all import Services
 
 DESCRIPTION = """The engine's own objects: namespaces, content, snapshots, images, containers, tasks, leases, events.
 
-Everything is in a namespace, which the `namespace` parameter names. Lists are `{"items": [...], "next": ...}`: with
-`limit` they come in pages, of which each but the last has a `next` to send as `page`; `filter` selects in containerd's
-filter language. Streams are JSON lines; one that fails after it began ends with a line `{"error": {...}}`. Every error
-is `{"error": {"code", "message", "hint"?, "subject"?, "details"?}}`; look at `code`, read `message` and `hint`.
+Everything is in a namespace, which the `namespace` parameter names. With the parameter `lease` (or the header
+`X-Corten-Lease`) that lease holds what a request makes. Lists are `{"items": [...], "next": ...}`: with `limit` they
+come in pages, of which each but the last has a `next` to send as `page`; `filter` selects in containerd's filter
+language. Streams are JSON lines; one that fails after it began ends with a line `{"error": {...}}`. Every error is
+`{"error": {"code", "message", "hint"?, "subject"?, "details"?}}`; look at `code`, read `message` and `hint`.
 Times are RFC 3339 with nanoseconds, sizes are bytes."""
+
+
+_OF_WRITES = ("lease", "x-corten-lease")
+"""Parameters that mean nothing where nothing is made."""
 
 
 def build_native(services: Services) -> FastAPI:
@@ -50,6 +56,7 @@ def build_native(services: Services) -> FastAPI:
         openapi_url="/openapi.json",
         generate_unique_id_function=lambda route: route.name,
         responses={"default": {"model": ErrorBody, "description": "Any error"}},
+        dependencies=[lease_dependency(services)],
     )
     api.openapi = lambda: _described(api)  # type: ignore[method-assign]
     for noun in (namespaces, push, content, snapshots, image_mounts, images, containers, tasks, leases, events, system):
@@ -71,8 +78,12 @@ def _described(api: FastAPI) -> dict[str, Any]:
     if api.openapi_schema is None:
         document = FastAPI.openapi(api)
         for methods in document["paths"].values():
-            for operation in methods.values():
+            for method, operation in methods.items():
                 operation["responses"].pop("422", None)
+                if method == "get":
+                    operation["parameters"] = [
+                        found for found in operation["parameters"] if found["name"] not in _OF_WRITES
+                    ]
         for name in ("HTTPValidationError", "ValidationError"):
             document["components"]["schemas"].pop(name, None)
     assert api.openapi_schema is not None

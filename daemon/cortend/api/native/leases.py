@@ -11,6 +11,7 @@ from corten_shared.models.api import Items, LeaseCreate
 from corten_shared.models.lease import Lease, Resource
 from cortend.api.native.listing import Listed
 from cortend.api.native.parameters import DEFAULT, Namespace
+from cortend.core.gc import EXPIRE, FULL, expiry
 from cortend.services.all import Services
 
 
@@ -32,7 +33,11 @@ def router(services: Services) -> APIRouter:
     @api.post("", status_code=201)
     async def create_lease(body: LeaseCreate, namespace: Namespace = DEFAULT) -> Lease:
         """Make a lease."""
-        lease = Lease(id=body.id or secrets.token_hex(16), labels=body.labels, created_at=times.now())
+        now = times.now()
+        labels = dict(body.labels)
+        if body.expires:
+            labels[FULL + EXPIRE] = times.format_rfc3339(now + int(body.expires * 1e9))
+        lease = Lease(id=body.id or secrets.token_hex(16), labels=labels, created_at=now)
 
         def write() -> None:
             with metadata.update() as tx:
@@ -40,6 +45,8 @@ def router(services: Services) -> APIRouter:
                 tx.leases.create(namespace, lease)
 
         await workers.run(write)
+        if (end := expiry(labels)) is not None:
+            services.collect.expiring(end)
         return lease
 
     @api.get("/{lease}")
@@ -53,15 +60,18 @@ def router(services: Services) -> APIRouter:
         return await workers.run(read)
 
     @api.delete("/{lease}", status_code=204)
-    async def delete_lease(lease: str, namespace: Namespace = DEFAULT) -> None:
-        """End a lease: what nothing else holds is collected soon."""
+    async def delete_lease(lease: str, namespace: Namespace = DEFAULT, sync: bool = False) -> None:
+        """End a lease: what nothing else holds is collected soon; with `sync`, before this answers."""
 
         def write() -> None:
             with metadata.update() as tx:
                 tx.leases.delete(namespace, lease)
 
         await workers.run(write)
-        services.collect.request()
+        if sync:
+            await services.collect.collect()
+        else:
+            services.collect.request()
 
     @api.get("/{lease}/resources")
     async def list_resources(lease: str, listing: Listed, namespace: Namespace = DEFAULT) -> Items[Resource]:

@@ -9,12 +9,20 @@ from corten_shared.models.api import Items, LabelsPatch, NamespaceCreate
 from corten_shared.models.namespace import Namespace
 from cortend.api.native.listing import Listed
 from cortend.services.all import Services
+from cortend.services.namespaces import NamespaceService
 
 
 def router(services: Services) -> APIRouter:
     """The routes of this noun."""
     api = APIRouter(prefix="/namespaces", tags=["namespaces"])
     metadata, workers = services.metadata, services.workers
+    namespaces = NamespaceService(
+        metadata=metadata,
+        content=services.content,
+        volumes=services.volumes,
+        workers=workers,
+        collect=services.collect.collect,
+    )
 
     @api.get("")
     async def list_namespaces(listing: Listed) -> Items[Namespace]:
@@ -63,13 +71,7 @@ def router(services: Services) -> APIRouter:
 
     @api.delete("/{name}", status_code=204)
     async def delete_namespace(name: str) -> None:
-        """Delete a namespace; refused while it holds anything."""
-
-        def write() -> None:
-            with metadata.update() as tx:
-                tx.namespaces.delete(name)
-                tx.emit(name, "/namespaces/delete", name)
-
-        await workers.run(write)
+        """Delete a namespace; refused, saying what is left, while it holds anything but garbage."""
+        await namespaces.delete(name)
 
     return api

@@ -11,6 +11,7 @@ from cortend.api.native.listing import Listed
 from cortend.api.native.parameters import DEFAULT, Namespace
 from cortend.api.native.streaming import Stream, checked_lines
 from cortend.services.all import Services
+from cortend.services.leases import given_lease
 
 
 def router(services: Services) -> APIRouter:
@@ -46,7 +47,7 @@ def router(services: Services) -> APIRouter:
         """Make an active snapshot; says how to mount it. Only a lease or a label like `gc.root` keeps it."""
         prepare = snapshots.named(snapshotter).prepare
         made = await workers.run_slow(
-            prepare, namespace, body.key, body.parent, labels=body.labels, lease=body.lease
+            prepare, namespace, body.key, body.parent, labels=body.labels, lease=body.lease or given_lease()
         )
         return Items(items=made)
 
@@ -54,7 +55,8 @@ def router(services: Services) -> APIRouter:
     async def view_snapshot(snapshotter: str, body: SnapshotCreate, namespace: Namespace = DEFAULT) -> Items[Mount]:
         """Make a read-only snapshot; as prepare."""
         view = snapshots.named(snapshotter).view
-        made = await workers.run_slow(view, namespace, body.key, body.parent, labels=body.labels, lease=body.lease)
+        lease = body.lease or given_lease()
+        made = await workers.run_slow(view, namespace, body.key, body.parent, labels=body.labels, lease=lease)
         return Items(items=made)
 
     @api.post("/{snapshotter}/commit", status_code=201)
@@ -64,7 +66,7 @@ def router(services: Services) -> APIRouter:
         """Turn an active snapshot into a committed one, on disk for good when this answers."""
         found = snapshots.named(snapshotter)
         await workers.run_slow(
-            found.commit, namespace, body.name, body.key, labels=body.labels, lease=body.lease
+            found.commit, namespace, body.name, body.key, labels=body.labels, lease=body.lease or given_lease()
         )
         return await workers.run(found.stat, namespace, body.name)
 
