@@ -57,14 +57,14 @@ class Address:
             hint="use unix:///path/to/socket or tcp://host:port",
         )
 
-    def connect(self) -> _socket.socket:
-        """A connected socket (not yet TLS); raises Unavailable or PermissionDenied."""
+    def connect(self, timeout: float | None = None) -> _socket.socket:
+        """A connected socket (not yet TLS), within `timeout` seconds; raises Unavailable or PermissionDenied."""
         try:
             if self.path:
-                return self._connect_unix()
+                return self._connect_unix(timeout)
             import socket
 
-            sock = socket.create_connection((self.host, self.port), timeout=CONNECT_TIMEOUT)
+            sock = socket.create_connection((self.host, self.port), timeout=timeout or CONNECT_TIMEOUT)
             sock.settimeout(None)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return sock
@@ -73,10 +73,12 @@ class Address:
         except OSError as exc:
             raise self._unreachable(exc) from None
 
-    def _connect_unix(self) -> _socket.socket:
+    def _connect_unix(self, timeout: float | None) -> _socket.socket:
         sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
         try:
+            sock.settimeout(timeout)
             sock.connect(self.path)
+            sock.settimeout(None)
         except BaseException:
             sock.close()
             raise

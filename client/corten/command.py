@@ -21,9 +21,10 @@ class Command:
     `arguments` is its usage after the name; `least` and `most` bound the number of arguments;
     `stops` ends option parsing at the first argument; `failure` is the exit code for an engine's
     error. `run(session, options)` does it and returns the exit code; what a session is, its client says.
+    `examples` are whole lines for its help.
     """
 
-    __slots__ = ("arguments", "failure", "flags", "least", "most", "run", "stops", "summary")
+    __slots__ = ("arguments", "examples", "failure", "flags", "least", "most", "run", "stops", "summary")
 
     def __init__(
         self,
@@ -36,11 +37,13 @@ class Command:
         most: int | None = 0,
         stops: bool = False,
         failure: int = 1,
+        examples: Sequence[str] = (),
     ) -> None:
         self.summary, self.run = summary, run
         self.arguments, self.flags = arguments, flags
         self.least, self.most = least, most
         self.stops, self.failure = stops, failure
+        self.examples = examples
 
     def usage(self, path: str) -> str:
         """`corten run [OPTIONS] IMAGE [COMMAND] [ARG...]`."""

@@ -75,20 +75,26 @@ def of_flag(program: Program, flag: Flag) -> Callable[..., list[str]] | None:
 
 def of_arguments(program: Program, noun: str, name: str, command: Command) -> Callable[..., list[str]] | None:
     """What completes the arguments of a noun's command, as its usage line names them."""
-    first, _, rest = command.arguments.partition(" ")
-    if first == SHELLS:
-        return lambda: first.split("|")
-    find = program.argument_names(noun, name, first.strip("[].").partition("[")[0].partition(":")[0])
-    if find is None:
+    words = command.arguments.split()
+    if words[:1] == [SHELLS]:
+        return lambda: SHELLS.split("|")
+    finds = [program.argument_names(noun, name, _bare(word)) for word in words]
+    if not any(finds):
         return None
-    again = rest.startswith("[") and rest.endswith("...]") and "COMMAND" not in rest
-    repeats = again or first.strip("[]").endswith("...")
+    repeats = words[-1].rstrip("]").endswith("...")
 
     def complete(session: Any, ctx: typer.Context) -> Iterable[str]:
         given = ctx.params.get(ARGUMENTS) or ()
-        return (found for found in find(session) if found not in given) if repeats or not given else ()
+        at = min(len(given), len(finds) - 1) if repeats else len(given)
+        find = finds[at] if at < len(finds) else None
+        return (found for found in find(session) if found not in given) if find else ()
 
     return _completer(program, complete)
+
+
+def _bare(word: str) -> str:
+    """`CONTAINER` of `[CONTAINER...]`, `LABEL` of `LABEL[=VALUE]...`."""
+    return word.strip("[].").partition("[")[0].partition(":")[0].partition("=")[0]
 
 
 def _completer(program: Program, find: Callable[[Any, typer.Context], Iterable[str]]) -> Callable[..., list[str]]:

@@ -308,9 +308,15 @@ class Transport:
     """Requests to one daemon. `headers` go with every request."""
 
     def __init__(
-        self, host: str, *, tls: TLS | None = None, headers: Mapping[str, str] | None = None
+        self,
+        host: str,
+        *,
+        tls: TLS | None = None,
+        headers: Mapping[str, str] | None = None,
+        connect_timeout: float | None = None,
     ) -> None:
         self.address = Address(host)
+        self._connect_timeout = connect_timeout
         self._tls = tls or (TLS(None, None, None, verify=True) if self.address.tls else None)
         self._headers = dict(headers or {})
         self._idle: Connection | None = None
@@ -333,7 +339,9 @@ class Transport:
 
     def clone(self) -> Transport:
         """Another Transport to the same daemon with a connection of its own (for signal handlers)."""
-        return Transport(self.address.text, tls=self._tls, headers=self._headers)
+        return Transport(
+            self.address.text, tls=self._tls, headers=self._headers, connect_timeout=self._connect_timeout
+        )
 
     def request(
         self,
@@ -385,7 +393,7 @@ class Transport:
             if kept.idle():
                 return kept
             kept.close()
-        sock = self.address.connect()
+        sock = self.address.connect(self._connect_timeout)
         if self._tls is not None and self.address.host:
             sock = self._tls.wrap(sock, self.address.host)
         return Connection(sock, self.address.text)

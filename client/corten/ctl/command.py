@@ -20,14 +20,23 @@ def _form(text: str) -> str:
     return text
 
 
+QUIET = Flag("quiet", "bool", "Names only", short="q")
 COMMON = (
     Flag("namespace", "string", "Namespace (default $CORTEN_NAMESPACE, else `default`)", short="n"),
     Flag("address", "string", "The daemon's socket (default $CORTEN_HOST, else the usual one)", short="a"),
     Flag("output", "string", "`table` or `json`", short="o", convert=_form),
+    QUIET,
 )
+"""Flags that stand before a command or after it."""
+LEADING = (
+    Flag("connect-timeout", "duration", "Time for connecting to the daemon, like 5s"),
+    Flag("debug", "bool", "Show requests on standard error"),
+    Flag("timeout", "duration", "Time for the whole command, like 1m30s"),
+)
+"""Flags that stand before a command only: commands may have others of these names."""
 ALL = Flag("all-namespaces", "bool", "Of every namespace", short="A")
-QUIET = Flag("quiet", "bool", "Names only", short="q")
 FORCE = Flag("force", "bool", "Kill what runs first", short="f")
+FILTER = Flag("filter", "list", "Only what this means, like labels.tier==web; of several, any")
 
 
 class Command(command.Command):
@@ -38,7 +47,21 @@ class Command(command.Command):
     def __init__(
         self, summary: str, run: Callable[[Session, Options], int], *, flags: Sequence[Flag] = (), **shape: Any
     ) -> None:
-        super().__init__(summary, run, flags=[*flags, *COMMON], **shape)
+        own = {flag.name for flag in flags}
+        common = [flag for flag in COMMON if flag.name not in own]
+        super().__init__(summary, run, flags=[*flags, *common], **shape)
+
+
+def listing(
+    summary: str, run: Callable[[Session, Options], int], *flags: Flag, examples: Sequence[str] = ()
+) -> Command:
+    """A command that lists: its arguments are filters, as ctr's are, and so is `--filter`."""
+    return Command(summary, run, arguments="[FILTER...]", flags=[*flags, FILTER], most=None, examples=examples)
+
+
+def filters(options: Options) -> list[str]:
+    """The filters of a listing, for the API's parameter of that name."""
+    return [*options["filter"], *options.args]
 
 
 def labels(words: Sequence[str]) -> dict[str, str | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from corten.ctl.command import COMMON
+from corten.ctl.command import COMMON, LEADING
 from corten.flags import Flag, UsageError
 from corten.output import err, escape, sentence
 from corten.program import Program
@@ -61,7 +61,7 @@ class Cortenctl(Program):
 
     name = "cortenctl"
     about = "The engine's own objects, over its native API"
-    flags = (*COMMON, Flag("version", "bool", "Print version information and quit", short="v"))
+    flags = (*COMMON, *LEADING, Flag("version", "bool", "Print version information and quit", short="v"))
     nouns = NOUNS
     examples = EXAMPLES.strip().splitlines()
 
@@ -95,10 +95,10 @@ class Cortenctl(Program):
         """With the flags that stand before the command where they do not stand after it."""
         from corten.ctl.session import Session
 
-        for name, value in leading.values.items():
-            if name not in options.changed:
-                options.values[name] = value
-        return Session(options)
+        for flag in COMMON:
+            if flag.name not in options.changed:
+                options.values[flag.name] = leading[flag.name]
+        return Session(options, leading)
 
     def execute(self, path: str, command: Command, leading: Options, options: Options) -> int:
         """Run `command`, called as `path`; 1, or what the command says, when the daemon refuses."""

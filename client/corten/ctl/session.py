@@ -9,7 +9,7 @@ import sys
 from corten.address import default_host
 from corten.output import err, escape, out, sentence, table
 from corten.transport import Transport, quote
-from corten_shared.errors import CortenError, from_body
+from corten_shared.errors import CortenError, DeadlineExceeded, from_body
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,14 +26,18 @@ PREFIX = "/api/v1"
 class Session:
     """One run of `cortenctl`."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, leading: Options | None = None) -> None:
         self.options = options
+        given: dict[str, Any] = leading.values if leading else {}
         address = options["address"] or default_host("CORTEN_HOST")
         self.namespace: str = options["namespace"] or os.environ.get("CORTEN_NAMESPACE", "default")
         self.json: bool = options["output"] == "json"
         self.quiet: bool = bool(options.get("quiet"))
         self.spread: bool = bool(options.get("all-namespaces"))
-        self.transport = Transport(address)
+        self.debug: bool = bool(given.get("debug"))
+        self.transport = Transport(address, connect_timeout=(given.get("connect-timeout") or 0) / 1e9 or None)
+        if given.get("timeout"):
+            _limit(given["timeout"] / 1e9)
 
     def __enter__(self) -> Session:
         return self
@@ -52,12 +56,16 @@ class Session:
         body: Any = None,
         *,
         query: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
         transport: Transport | None = None,
     ) -> Response:
         """Send a request and return the answer, unread. Raises the error that it is."""
         sender = transport or self.transport
         query = {"namespace": self.namespace, **(query or {})}
-        return _checked(sender.request(method, PREFIX + path, query=query, body=body))
+        reply = sender.request(method, PREFIX + path, query=query, body=body, headers=headers)
+        if self.debug:
+            err(f"{method} {PREFIX}{path} {reply.status}")
+        return _checked(reply)
 
     def call(self, method: str, path: str, body: Any = None, **query: object) -> Any:
         """Send a request; its JSON answer, or None."""
@@ -105,17 +113,26 @@ class Session:
         return 0
 
     def dump(self, value: Any) -> int:
-        """A value as JSON; safe on a terminal, because JSON escapes control characters."""
-        out(json.dumps(value, indent=2, ensure_ascii=sys.stdout.isatty()))
+        """A value as JSON; safe on a terminal, because JSON escapes control characters.
+
+        A record in the other forms: with `-o table` a line for each member, with `-q` its name.
+        """
+        if self.quiet and isinstance(value, dict):
+            out(escape(_name_of(value)))
+        elif self.options["output"] == "table" and isinstance(value, dict):
+            out(table(_flat("", value), ["FIELD", "VALUE"]), end="")
+        else:
+            out(json.dumps(value, indent=2, ensure_ascii=sys.stdout.isatty()))
         return 0
 
     def tell(self, name: object) -> None:
         """What a command made or changed."""
-        out(escape(name))
+        out(json.dumps(name) if self.json else escape(name))
 
     def each(self, names: Iterable[str], action: Callable[[str], object]) -> int:
-        """Do it for every name, going on after failures; 1 when any failed."""
+        """Do it for every name, going on after failures; 1 when any failed. As JSON: the list of what was done."""
         code = 0
+        done: list[str] = []
         for name in names:
             try:
                 action(name)
@@ -123,8 +140,40 @@ class Session:
                 err(f"cortenctl: {sentence(error)}")
                 code = 1
             else:
-                self.tell(name)
+                done.append(name)
+                if not self.json:
+                    self.tell(name)
+        if self.json:
+            self.dump(done)
         return code
+
+
+def _limit(seconds: float) -> None:
+    """Raise DeadlineExceeded from wherever the command is by then."""
+    import signal
+
+    def expired(number: int, frame: object) -> None:
+        raise DeadlineExceeded(f"not done within {seconds:g}s", hint="What it began may go on; allow more --timeout")
+
+    signal.signal(signal.SIGALRM, expired)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def _name_of(value: Mapping[str, Any]) -> object:
+    for key in ("name", "id", "ref", "digest", "key", "container", "task", "record"):
+        if found := value.get(key):
+            return _name_of(found) if isinstance(found, dict) else found
+    return "-"
+
+
+def _flat(prefix: str, value: Any) -> list[list[str]]:
+    """A record's members as rows, those of records within it with dots."""
+    if isinstance(value, dict) and value:
+        return [row for key, member in value.items() for row in _flat(f"{prefix}.{key}" if prefix else key, member)]
+    if isinstance(value, list) and not any(isinstance(item, dict | list) for item in value):
+        value = ", ".join(map(str, value))
+    shown = value if isinstance(value, str) else "" if value in (None, {}, []) else json.dumps(value)
+    return [[prefix, shown]]
 
 
 def _checked(reply: Response) -> Response:

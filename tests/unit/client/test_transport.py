@@ -176,7 +176,7 @@ def test_a_refused_socket_names_its_group(tmp_path: Path, monkeypatch: pytest.Mo
     path = tmp_path / "s"
     path.touch()
 
-    def refuse(self: Address) -> Any:
+    def refuse(self: Address, timeout: float | None) -> Any:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Address, "_connect_unix", refuse)  # root is never refused
