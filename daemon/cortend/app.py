@@ -48,6 +48,7 @@ from cortend.runtime.tasks import DEFAULT_RUNTIMES, Tasks
 from cortend.services.all import Services
 from cortend.services.archive import ArchiveService
 from cortend.services.collect import CollectService, CollectSettings
+from cortend.services.commit import CommitService
 from cortend.services.containers import ContainerService
 from cortend.services.download import Downloader
 from cortend.services.events import EventService
@@ -131,6 +132,7 @@ async def open_application(config: Config, status: Callable[[str], None]) -> Asy
             saves=imaging.saves,
             loads=imaging.loads,
             comparer=imaging.comparer,
+            commits=running.commits,
             pulls=imaging.pulls,
             pushes=imaging.pushes,
             volumes=running.volumes,
@@ -208,6 +210,8 @@ class Imaging:
     snapshots: SnapshotService
     mounts: ImageMounts
     comparer: ChildComparer
+    documents: DocumentStore
+    unpacker: Unpacker
 
 
 def build_imaging(config: Config, stores: Stores, workers: ThreadWorkers, collect: CollectService) -> Imaging:
@@ -281,7 +285,9 @@ def build_imaging(config: Config, stores: Stores, workers: ThreadWorkers, collec
     )
     mounts = ImageMounts(metadata=stores.database, images=images, snapshots=snapshots, workers=workers)
     comparer = ChildComparer(config.state / "compare", limits)
-    return Imaging(registries, downloader, pulls, pushes, images, saves, loads, snapshots, mounts, comparer)
+    return Imaging(
+        registries, downloader, pulls, pushes, images, saves, loads, snapshots, mounts, comparer, documents, unpacker
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +299,7 @@ class Running:
     containers: ContainerService
     execs: ExecService
     archives: ArchiveService
+    commits: CommitService
     recovery: Recovery
 
 
@@ -354,6 +361,17 @@ def build_running(
         supervisor=supervisor,
         workers=workers,
     )
+    commits = CommitService(
+        comparer=imaging.comparer,
+        containers=containers,
+        supervisor=supervisor,
+        metadata=metadata,
+        content=stores.content,
+        documents=imaging.documents,
+        unpacker=imaging.unpacker,
+        snapshotters=stores.snapshotters,
+        workers=workers,
+    )
     recovery = Recovery(
         settings=settings,
         metadata=metadata,
@@ -367,7 +385,7 @@ def build_running(
         workers=workers,
         boot_id=host.boot_id,
     )
-    return Running(volumes, supervisor, containers, execs, archives, recovery)
+    return Running(volumes, supervisor, containers, execs, archives, commits, recovery)
 
 
 async def build_system(

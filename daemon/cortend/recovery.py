@@ -32,6 +32,7 @@ from cortend.services.containers import ContainerService
 from cortend.services.launch import Launcher
 from cortend.services.settings import ContainerSettings
 from cortend.services.supervisor import Supervisor
+from cortend.services.views import ContainerView
 from cortend.services.volumes import VolumeService
 
 log = logging.getLogger(__name__)
@@ -109,11 +110,20 @@ class Recovery:
             if self._runtime.is_alive(task.monitor):
                 self._supervisor.watch(key, record, handle)
                 log.info("adopted container %s", record.name)
+                await self._let_go(key, record, task)
                 return
             ended = await self._runtime.wait(key, handle)
         log.info("container %s ended while cortend was down", record.name, extra={"fields": {"code": ended.code}})
         async with self._supervisor.locks.hold(key):
             await self._supervisor.finish(key, record.spec.runtime, ended)
+
+    async def _let_go(self, key: TaskKey, record: ContainerRecord, task: TaskRecord) -> None:
+        """Resume what was paused for a commit that did not come to its end."""
+        if task.status is not TaskStatus.PAUSED or not task.held:
+            return
+        async with self._supervisor.locks.hold(key):
+            await self._containers.freeze(ContainerView(key.ns, record, task, None), TaskStatus.RUNNING)
+        log.info("resumed container %s", record.name)
 
     # -- records ----------------------------------------------------------------------------------------------------
 

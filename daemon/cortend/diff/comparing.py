@@ -90,11 +90,10 @@ def _prepare(request: dict[str, Any]) -> Walk:
     mounting.make_private("/")
     staging: str = request["staging"]
     mounting.mount("tmpfs", staging, "tmpfs", mounting.MS_NOSUID | mounting.MS_NODEV, "mode=0700,size=64k")
+    os.chdir(staging)
     for name in ("upper", "lower"):
-        place = f"{staging}/{name}"
-        os.mkdir(place, 0o700)
-        if mounts := [_Mount(entry) for entry in request[name]]:
-            mounting.mount_all(mounts, place)
+        os.mkdir(name, 0o700)
+        mounting.mount_all([_Mount(entry) for entry in request[name]], name)
     mounting.mount_setattr(staging, flags=mounting.AT_RECURSIVE, attr_set=_QUIET)
     enter_root(staging)
     capabilities = {priv.CAP_DAC_OVERRIDE}

@@ -14,6 +14,7 @@ from cortend.core.snapshots import Snapshotter
 from cortend.core.workers import Workers
 from cortend.services.archive import ArchiveService
 from cortend.services.collect import CollectService
+from cortend.services.commit import CommitService
 from cortend.services.containers import ContainerService
 from cortend.services.events import EventService
 from cortend.services.exec import ExecService
@@ -39,6 +40,7 @@ class Services:
     saves: ImageSaveService
     loads: ImageLoadService
     comparer: Comparer
+    commits: CommitService
     pulls: PullService
     pushes: PushService
     volumes: VolumeService

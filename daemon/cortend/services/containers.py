@@ -276,11 +276,23 @@ class ContainerService(ContainerObserver):
                 raise Conflict(f"container {key.id} is not running")
             if view.task.status is wanted:
                 raise Conflict(f"container {ref} is {'already' if pausing else 'not'} paused")
-            await (self._runtime.pause(key) if pausing else self._runtime.resume(key))
-            await self._workers.run(
-                self._put_task, key, view.task.model_copy(update={"status": wanted}),
-                "/tasks/paused" if pausing else "/tasks/resumed", view.record,
-            )  # fmt: skip
+            await self.freeze(view, wanted)
+
+    async def freeze(self, view: ContainerView, wanted: TaskStatus, *, held: bool = False) -> None:
+        """Pause or resume a container that is not so yet. The caller holds its lock.
+
+        `held`: it will be resumed soon; a daemon that is killed before does it when it starts again.
+        """
+        key, pausing = TaskKey(view.ns, view.record.id), wanted is TaskStatus.PAUSED
+        if view.task is None:
+            raise Conflict(f"container {key.id} is not running")
+        task = view.task.model_copy(update={"status": wanted, "held": held})
+        topic = "/tasks/paused" if pausing else "/tasks/resumed"
+        if held:  # first the row: frozen without it, the container would stay so
+            await self._workers.run(self._put_task, key, task, topic, view.record)
+        await (self._runtime.pause(key) if pausing else self._runtime.resume(key))
+        if not held:
+            await self._workers.run(self._put_task, key, task, topic, view.record)
 
     def _put_task(self, key: TaskKey, task: TaskRecord, topic: str, record: ContainerRecord) -> None:
         with self._metadata.update() as tx:

@@ -162,6 +162,24 @@ class ContainerCreated(Record):
     warnings: list[str] = []
 
 
+class ContainerCommit(Record):
+    """An image to make of a container; `changes` are Dockerfile instructions (`CMD ["sh"]`, `ENV A=1`)."""
+
+    reference: str = ""
+    author: str = ""
+    message: str = ""
+    pause: bool = True
+    changes: list[str] = []
+    compression: Literal["gzip", "zstd", "none"] = "gzip"
+
+
+class ContainerCommitted(Record):
+    """The image that was made: its record, and the digest of its config (docker's image id)."""
+
+    record: ImageRecord
+    id: str
+
+
 class ContainerDetail(Record):
     """A container with its last task and its place on a network; `status` in docker's word."""
 

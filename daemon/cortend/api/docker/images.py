@@ -12,12 +12,12 @@ from cortend.api.docker import image_list, versions
 from cortend.api.docker.call import NAMESPACE, Call
 from cortend.api.docker.containers import until_of
 from cortend.api.docker.credentials import from_header
-from cortend.api.docker.image_changes import apply_changes
 from cortend.api.docker.platform_query import platforms_of
 from cortend.api.docker.progress import line, progress_lines
 from cortend.api.docker.responses import Stream, json_response
 from cortend.api.docker.routing import Route
 from cortend.api.docker.translate_image import created_ns, image_document, image_summary
+from cortend.core import instructions
 from cortend.services.image_catalog import ImageView
 from cortend.services.images import HistoryItem
 
@@ -84,7 +84,7 @@ class Images:
         repository = call.text("repo")
         if not repository:
             raise InvalidArgument("invalid reference format: repo must not be empty")
-        await self._images.tag(NAMESPACE, call.params["name"], _join(repository, call.text("tag")))
+        await self._images.tag(NAMESPACE, call.params["name"], join_name(repository, call.text("tag")))
         return Response(status_code=201)
 
     async def remove(self, call: Call) -> Response:
@@ -123,7 +123,7 @@ class Images:
     async def _pull(self, call: Call) -> Response:
         lines = self._pulls.pull(
             NAMESPACE,
-            _join(call.text("fromImage"), call.text("tag")),
+            join_name(call.text("fromImage"), call.text("tag")),
             platform=call.text("platform"),
             credentials=from_header(call.request.headers.get("x-registry-auth", "")),
         )
@@ -136,10 +136,10 @@ class Images:
         view = await self._images.import_rootfs(
             NAMESPACE,
             call.request.stream(),
-            _join(repository, call.text("tag")) if repository else "",
+            join_name(repository, call.text("tag")) if repository else "",
             platform=call.text("platform"),
             message=call.text("message"),
-            config=apply_changes(call.query.getlist("changes")),
+            config=instructions.apply(call.query.getlist("changes")),
         )
         return Stream(_one(line({"status": view.id})), "application/json")
 
@@ -158,7 +158,7 @@ class Images:
         return Stream(_one(b"".join(line({"stream": f"{text}\n"}) for text in texts)), "application/json")
 
 
-def _join(name: str, tag: str) -> str:
+def join_name(name: str, tag: str) -> str:
     """A reference of its two parameters; the tag may be a digest, and may be in the name already."""
     if not tag:
         return name

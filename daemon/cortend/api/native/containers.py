@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from corten_shared.models.api import ContainerCreate, ContainerCreated, ContainerDetail, Items
+from corten_shared.models.api import (
+    ContainerCommit,
+    ContainerCommitted,
+    ContainerCreate,
+    ContainerCreated,
+    ContainerDetail,
+    Items,
+)
 from cortend.api.native.listing import Listed
 from cortend.api.native.parameters import DEFAULT, AllNamespaces, ContainerRef, Namespace
 from cortend.services.all import Services
+from cortend.services.commit import CommitRequest
 from cortend.services.requests import CreateRequest
 from cortend.services.views import ContainerView
 
@@ -40,6 +48,22 @@ def router(services: Services) -> APIRouter:
     async def get_container(ref: ContainerRef, namespace: Namespace = DEFAULT) -> ContainerDetail:
         """One container with its task and endpoint."""
         return detail(await containers.get(namespace, ref))
+
+    @api.post("/{ref}/commit", status_code=201)
+    async def commit_container(
+        body: ContainerCommit, ref: ContainerRef, namespace: Namespace = DEFAULT
+    ) -> ContainerCommitted:
+        """Make an image of what a container changed, paused meanwhile."""
+        request = CommitRequest(
+            name=body.reference,
+            author=body.author,
+            message=body.message,
+            pause=body.pause,
+            changes=body.changes,
+            compression=body.compression,
+        )
+        committed = await services.commits.commit(namespace, ref, request)
+        return ContainerCommitted(record=committed.record, id=committed.id)
 
     @api.delete("/{ref}", status_code=204)
     async def delete_container(
