@@ -277,6 +277,7 @@ class Engine:
             saves=SimpleNamespace(),
             loads=SimpleNamespace(),
             archives=SimpleNamespace(),
+            commits=SimpleNamespace(),
             volumes=SimpleNamespace(),
             system=SimpleNamespace(),
             network=SimpleNamespace(network=lambda: bridge),
