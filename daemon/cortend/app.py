@@ -20,6 +20,7 @@ from pathlib import Path
 
 from starlette.types import ASGIApp
 
+from corten_shared.errors import Unavailable
 from cortend import __version__
 from cortend.api.app import build_api
 from cortend.config import Config
@@ -70,6 +71,8 @@ from cortend.services.supervisor import Supervisor
 from cortend.services.system import SystemService
 from cortend.services.unpack import Unpacker
 from cortend.services.volumes import VolumeService
+from cortend.snapshots import erofs, overlay
+from cortend.snapshots.erofs import ErofsDriver
 from cortend.snapshots.native import NativeDriver
 from cortend.snapshots.overlay import OverlayDriver
 from cortend.volumes.local import LocalVolumes
@@ -174,7 +177,7 @@ def open_stores(config: Config, stack: contextlib.AsyncExitStack) -> Stores:
     database = Database(config.root / "meta.db", exchange, journal=limits)
     stack.callback(database.close)
     content = NamespacedContent(database, LocalBlobStore(config.root / "content"))
-    return Stores(exchange, database, content, open_snapshotters(config, database))
+    return Stores(exchange, database, content, open_snapshotters(config, database, stack))
 
 
 @dataclass(frozen=True, slots=True)
@@ -412,12 +415,24 @@ async def _end(task: asyncio.Task[None]) -> None:
         await task
 
 
-def open_snapshotters(config: Config, database: Database) -> dict[str, DatabaseSnapshotter]:
-    """Both snapshotters; overlayfs only where the kernel can."""
+def open_snapshotters(
+    config: Config, database: Database, stack: contextlib.AsyncExitStack
+) -> dict[str, DatabaseSnapshotter]:
+    """Every snapshotter that works here. Raises Unavailable when the configured one does not."""
     root = config.root / "snapshots"
     found: dict[str, DatabaseSnapshotter] = {"native": DatabaseSnapshotter(database, NativeDriver(root / "native"))}
-    if config.snapshots.driver == "overlayfs":
+    if config.snapshots.driver == "overlayfs" or overlay.supported(root):
         found["overlayfs"] = DatabaseSnapshotter(database, OverlayDriver(root / "overlayfs"))
+    try:
+        erofs.require_support(root)
+    except Unavailable as error:
+        if config.snapshots.driver == "erofs":
+            raise
+        log.info("no erofs snapshotter: %s", error.message)
+    else:
+        driver = ErofsDriver(root / "erofs")
+        stack.callback(driver.close)
+        found["erofs"] = DatabaseSnapshotter(database, driver)
     return found
 
 

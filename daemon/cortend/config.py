@@ -181,8 +181,8 @@ class Registry(Section):
 class Snapshots(Section):
     """File systems of images and containers."""
 
-    driver: Literal["overlayfs", "native"] = Field(
-        default="overlayfs", description="overlayfs, or native (plain copies)."
+    driver: Literal["overlayfs", "native", "erofs"] = Field(
+        default="overlayfs", description="overlayfs, erofs (each layer one read-only image), or native (plain copies)."
     )
 
 

@@ -122,6 +122,7 @@ class DatabaseSnapshotter:
             tx.snapshots.check_free(self.name, ns, name)
         if parent not in (None, row.info.parent) and not self.rebases:
             raise Conflict(f"the {self.name} snapshotter cannot give {key} another parent", subject=key)
+        self._driver.seal(row.sid)
         self._driver.sync([row.sid])
         trace.point("snapshot.commit.synced")
         usage, tally = self._driver.usage(row.sid), self._tally(row.sid)
@@ -132,6 +133,7 @@ class DatabaseSnapshotter:
             tx.leases.rename(ns, gc.snapshot_kind(self.name), key, name)
             self._lease(tx, ns, name, lease)
         trace.point("snapshot.commit.recorded")
+        self._driver.shed(row.sid)
 
     def remove(self, ns: str, key: str) -> None:
         """The row first, so that nobody starts to use it, then the directory."""
