@@ -65,6 +65,7 @@ from cortend.services.oci_spec import SpecBuilder
 from cortend.services.pull import PullService
 from cortend.services.push import PushService
 from cortend.services.push_plan import PushPlanner
+from cortend.services.registries import RegistryService
 from cortend.services.settings import ContainerSettings
 from cortend.services.snapshots import SnapshotService
 from cortend.services.supervisor import Supervisor
@@ -138,6 +139,7 @@ async def open_application(config: Config, status: Callable[[str], None]) -> Asy
             commits=running.commits,
             pulls=imaging.pulls,
             pushes=imaging.pushes,
+            registries=RegistryService(imaging.registries),
             volumes=running.volumes,
             system=system,
             collect=collect,

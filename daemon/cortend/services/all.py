@@ -24,6 +24,7 @@ from cortend.services.image_save import ImageSaveService
 from cortend.services.images import ImageService
 from cortend.services.pull import PullService
 from cortend.services.push import PushService
+from cortend.services.registries import RegistryService
 from cortend.services.snapshots import SnapshotService
 from cortend.services.system import SystemService
 from cortend.services.volumes import VolumeService
@@ -43,6 +44,7 @@ class Services:
     commits: CommitService
     pulls: PullService
     pushes: PushService
+    registries: RegistryService
     volumes: VolumeService
     system: SystemService
     collect: CollectService

@@ -25,6 +25,7 @@ from cortend.api.docker import (
     networks,
     processes,
     push,
+    registries,
     system,
     versions,
     volumes,
@@ -46,7 +47,7 @@ def routes(services: Services) -> Iterable[Route]:
     """Every route of the Engine API."""
     nouns = (
         system, disk_usage, events, containers, processes, exec, archive, commit, images, push, networks, volumes,
-        absent,
+        registries, absent,
     )  # fmt: skip
     for module in nouns:
         yield from module.routes(services)

@@ -276,6 +276,7 @@ class Engine:
             images=SimpleNamespace(),
             saves=SimpleNamespace(),
             loads=SimpleNamespace(),
+            registries=SimpleNamespace(),
             archives=SimpleNamespace(),
             commits=SimpleNamespace(),
             volumes=SimpleNamespace(),
