@@ -61,6 +61,9 @@ from cortend.services.image_mounts import ImageMounts
 from cortend.services.image_save import ImageSaveService
 from cortend.services.images import ImageService
 from cortend.services.launch import Launcher
+from cortend.services.log_keeper import LogKeeper
+from cortend.services.log_options import LogDefaults
+from cortend.services.logfiles import LogLimits
 from cortend.services.oci_spec import SpecBuilder
 from cortend.services.pull import PullService
 from cortend.services.push import PushService
@@ -153,8 +156,9 @@ async def open_application(config: Config, status: Callable[[str], None]) -> Asy
             runtime=host.tasks,
             workers=workers,
         )
-        collecting = asyncio.create_task(collect.run(), name="collector")
-        stack.push_async_callback(_end, collecting)
+        stack.callback(running.logs.close)
+        for work, name in ((collect.run(), "collector"), (running.logs.run(), "log keeper")):
+            stack.push_async_callback(_end, asyncio.create_task(work, name=name))
         collect.request()
         running.supervisor.background.spawn(running.recovery.start_by_policy(), "restart policies")
         yield Application(
@@ -300,6 +304,7 @@ class Running:
     """Services that make, run and recover containers."""
 
     volumes: VolumeService
+    logs: LogKeeper
     supervisor: Supervisor
     containers: ContainerService
     execs: ExecService
@@ -318,6 +323,7 @@ def build_running(
         snapshotter=config.snapshots.driver,
         stop_timeout=config.containers.stop_timeout,
         dns=config.network.dns,
+        log=log_defaults(config),
     )
     volumes = VolumeService(store=LocalVolumes(config.root / "volumes"), metadata=metadata, workers=workers)
     specs = SpecBuilder(
@@ -332,8 +338,9 @@ def build_running(
         workers=workers,
         specs=specs,
     )
+    logs = LogKeeper(settings=settings, runtime=tasks, workers=workers)
     supervisor = Supervisor(
-        metadata=metadata, runtime=tasks, launcher=launcher, workers=workers, boot_id=host.boot_id
+        metadata=metadata, runtime=tasks, launcher=launcher, logs=logs, workers=workers, boot_id=host.boot_id
     )
     containers = ContainerService(
         settings=settings,
@@ -390,7 +397,7 @@ def build_running(
         workers=workers,
         boot_id=host.boot_id,
     )
-    return Running(volumes, supervisor, containers, execs, archives, commits, recovery)
+    return Running(volumes, logs, supervisor, containers, execs, archives, commits, recovery)
 
 
 async def build_system(
@@ -485,6 +492,12 @@ def registry_settings(config: Config) -> RegistrySettings:
         idle_timeout=config.pull.idle_timeout,
         upload=UploadSettings(config.push.chunk_size, config.push.max_upload_attempts),
     )
+
+
+def log_defaults(config: Config) -> LogDefaults:
+    """What containers log to when they are made without a word about it."""
+    logs = config.logs
+    return LogDefaults(logs.driver, LogLimits(logs.max_size, logs.max_files), logs.options)
 
 
 def find_init(config: Config) -> str:

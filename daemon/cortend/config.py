@@ -231,6 +231,22 @@ class Containers(Section):
     )
 
 
+class Logs(Section):
+    """What containers write, for those that are made without `--log-driver` and `--log-opt`."""
+
+    driver: Literal["json-file", "local", "journald", "syslog", "none"] = Field(
+        default="json-file",
+        description="Log driver. json-file and local are the same; journald and syslog get a copy.",
+    )
+    max_size: int = Field(
+        default=10_000_000, ge=0, description="Bytes of one log file; then another is begun. 0: no limit."
+    )
+    max_files: int = Field(default=3, ge=1, le=1000, description="Log files kept of a container.")
+    options: dict[str, str] = Field(
+        default={}, description='Further options of the driver, as in options = {"syslog-address" = "udp://[::1]:514"}.'
+    )
+
+
 class Gc(Section):
     """Garbage collection of content and snapshots that nothing refers to (containerd's scheduler's settings)."""
 
@@ -283,6 +299,7 @@ class Config(Section):
     runtime: Runtime = Field(default=Runtime(), description=Runtime.__doc__)
     network: Network = Field(default=Network(), description=Network.__doc__)
     containers: Containers = Field(default=Containers(), description=Containers.__doc__)
+    logs: Logs = Field(default=Logs(), description=Logs.__doc__)
     gc: Gc = Field(default=Gc(), description=Gc.__doc__)
     events: Events = Field(default=Events(), description=Events.__doc__)
 

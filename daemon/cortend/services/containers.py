@@ -21,7 +21,7 @@ from cortend.core.metadata import Metadata
 from cortend.core.runtime import TaskKey, TaskRuntime
 from cortend.core.snapshots import Snapshotter
 from cortend.core.workers import Workers
-from cortend.services import checks
+from cortend.services import checks, log_options
 from cortend.services.images import ImageService
 from cortend.services.merge import anonymous_volumes, labels_of, merge
 from cortend.services.names import check_name, new_id, random_name
@@ -81,6 +81,7 @@ class ContainerService(ContainerObserver):
         name = check_name(request.name) if request.name else ""
         image = await self._images.for_container(ns, request.image, request.platform)
         spec = merge(request.spec, image.config.config)
+        spec = spec.model_copy(update={"log": log_options.checked(spec.log, self._settings.log)})
         warnings = checks.check(spec, self._runtime)
         container_id = new_id()
         key = TaskKey(ns, container_id)

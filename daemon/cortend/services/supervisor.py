@@ -21,6 +21,7 @@ from cortend.core.workers import Workers
 from cortend.services.background import Background
 from cortend.services.launch import Launcher
 from cortend.services.locks import Locks
+from cortend.services.log_keeper import LogKeeper
 from cortend.services.requests import WaitResult
 from cortend.services.streams import PendingAttachments
 from cortend.services.waiters import Waiters
@@ -56,6 +57,7 @@ class Supervisor:
         metadata: Metadata,
         runtime: TaskRuntime,
         launcher: Launcher,
+        logs: LogKeeper,
         workers: Workers,
         boot_id: str,
     ) -> None:
@@ -67,6 +69,7 @@ class Supervisor:
         self._metadata = metadata
         self._runtime = runtime
         self._launcher = launcher
+        self._logs = logs
         self._workers = workers
         self._boot_id = boot_id
         self._stopping: set[TaskKey] = set()
@@ -138,7 +141,8 @@ class Supervisor:
     # -- exit -------------------------------------------------------------------------------------------------------
 
     def watch(self, key: TaskKey, record: ContainerRecord, handle: Handle) -> None:
-        """Await the task's end in the background."""
+        """Await the task's end in the background, and keep its log small until then."""
+        self._logs.add(key, record)
         self.background.spawn(self._watch(key, record.spec.runtime, handle), f"watch {key.ns}/{key.id[:12]}")
 
     async def _watch(self, key: TaskKey, runtime: str, handle: Handle) -> None:
@@ -173,6 +177,7 @@ class Supervisor:
             self.waiters.removed(key, result)
         else:
             self.waiters.exited(key, result)
+        await self._logs.discard(key)
         await self._launcher.tear_down(key, runtime)
         if removed:
             self.pending.end(key)
