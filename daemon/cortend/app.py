@@ -31,6 +31,7 @@ from cortend.diff.archive import TarIndexer
 from cortend.diff.archiver import ChildArchiver
 from cortend.diff.comparer import ChildComparer
 from cortend.diff.limits import Limits
+from cortend.diff.recoder import ChildRecoder
 from cortend.events.exchange import Exchange
 from cortend.linux.files import write_durably
 from cortend.linux.process import boot_id
@@ -43,6 +44,7 @@ from cortend.network.bridge import BridgeNetwork, BridgeSettings
 from cortend.recovery import Recovery
 from cortend.registry.client import RegistryClient
 from cortend.registry.settings import RegistryHost, RegistrySettings, UploadSettings
+from cortend.registry.source import WebSource
 from cortend.runtime.facts import read_facts
 from cortend.runtime.host import LinuxHost
 from cortend.runtime.tasks import DEFAULT_RUNTIMES, Tasks
@@ -251,7 +253,10 @@ def build_imaging(config: Config, stores: Stores, workers: ThreadWorkers, collec
         snapshotter=config.snapshots.driver,
         request_gc=collect.request,
     )
+    recoder = ChildRecoder(limits)
     images = ImageService(
+        recoder=recoder,
+        source=WebSource(user_agent=f"corten/{__version__}"),
         content=stores.content,
         documents=documents,
         unpacker=unpacker,
