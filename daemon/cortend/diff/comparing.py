@@ -101,7 +101,9 @@ def _prepare(request: dict[str, Any]) -> Walk:
     upper = os.open("/upper", _DIRECTORY)
     lower = os.open("/lower", _DIRECTORY) if request["lower"] else -1
     skip = {os.fsencode(path).strip(b"/") for path in request["skip"]}
-    return Walk(upper, lower, marked=request["marked"], skip=skip, limit=limits.entries)
+    return Walk(
+        upper, lower, marked=request["marked"], skip=skip, limit=limits.entries, listing=request["op"] == "list"
+    )
 
 
 def _layer(walk: Walk, request: dict[str, Any]) -> None:
