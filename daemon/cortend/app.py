@@ -287,18 +287,19 @@ def build_imaging(config: Config, stores: Stores, workers: ThreadWorkers, collec
         snapshotter=config.snapshots.driver,
         directory=config.root,
     )
+    comparer = ChildComparer(config.state / "compare", limits)
     snapshots = SnapshotService(
         metadata=stores.database,
         content=stores.content,
         snapshotters=stores.snapshotters,
         documents=documents,
         unpacker=unpacker,
+        comparer=comparer,
         workers=workers,
         default=config.snapshots.driver,
         request_gc=collect.request,
     )
     mounts = ImageMounts(metadata=stores.database, images=images, snapshots=snapshots, workers=workers)
-    comparer = ChildComparer(config.state / "compare", limits)
     return Imaging(
         registries, downloader, pulls, pushes, images, saves, loads, snapshots, mounts, comparer, documents, unpacker
     )

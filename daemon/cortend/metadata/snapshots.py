@@ -92,7 +92,18 @@ class DatabaseSnapshotter:
         with self._database.view() as tx:
             row = tx.snapshots.get(self.name, ns, key)
             parents = tx.snapshots.chain(self.name, row.parent)
-        return self._driver.mounts(row.sid, row.info.kind, parents)
+        with self._parent_there(ns, key if row.info.kind is Kind.COMMITTED else row.info.parent):
+            return self._driver.mounts(row.sid, row.info.kind, parents)
+
+    @contextmanager
+    def _parent_there(self, ns: str, parent: str) -> Iterator[None]:
+        """What fails because the parent is being removed says so, and no more than that."""
+        try:
+            yield
+        except (OSError, CortenError):
+            with self._database.view() as tx:
+                tx.snapshots.parent(self.name, ns, parent)
+            raise
 
     def prepare(
         self, ns: str, key: str, parent: str = "", *, labels: dict[str, str] | None = None, lease: str | None = None
@@ -209,7 +220,8 @@ class DatabaseSnapshotter:
             below = tx.snapshots.parent(self.name, ns, parent)
             parents = tx.snapshots.chain(self.name, below)
         with self._numbers.new() as sid:
-            self._driver.create(sid, kind, parents)
+            with self._parent_there(ns, parent):
+                self._driver.create(sid, kind, parents)
             try:
                 with self._database.update() as tx:
                     tx.snapshots.create(self.name, sid, ns, key, below, kind, labels)

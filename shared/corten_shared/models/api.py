@@ -296,6 +296,18 @@ class SnapshotCommit(Record):
     lease: str | None = None
 
 
+class SnapshotDiff(Record):
+    """Two snapshots to compare: `upper` with `lower`, or, when that is null, with its parent.
+
+    `keep` keeps the layer as content, with these labels.
+    """
+
+    upper: str
+    lower: str | None = None
+    media_type: str = "application/vnd.oci.image.layer.v1.tar+gzip"
+    keep: dict[str, str] | None = None
+
+
 class Cleaned(Record):
     """How many directories were freed that no record named."""
 
