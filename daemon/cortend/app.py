@@ -35,6 +35,7 @@ from cortend.diff.recoder import ChildRecoder
 from cortend.events.exchange import Exchange
 from cortend.linux.files import write_durably
 from cortend.linux.process import boot_id
+from cortend.logsinks.drivers import Drivers
 from cortend.metadata.collector import StoreCollector
 from cortend.metadata.content import NamespacedContent
 from cortend.metadata.db import Database
@@ -52,6 +53,7 @@ from cortend.services.all import Services
 from cortend.services.archive import ArchiveService
 from cortend.services.collect import CollectService, CollectSettings
 from cortend.services.commit import CommitService
+from cortend.services.container_logs import ContainerLogs
 from cortend.services.containers import ContainerService
 from cortend.services.download import Downloader
 from cortend.services.events import EventService
@@ -63,7 +65,6 @@ from cortend.services.image_mounts import ImageMounts
 from cortend.services.image_save import ImageSaveService
 from cortend.services.images import ImageService
 from cortend.services.launch import Launcher
-from cortend.services.log_keeper import LogKeeper
 from cortend.services.log_options import LogDefaults
 from cortend.services.logfiles import LogLimits
 from cortend.services.oci_spec import SpecBuilder
@@ -158,8 +159,7 @@ async def open_application(config: Config, status: Callable[[str], None]) -> Asy
             runtime=host.tasks,
             workers=workers,
         )
-        stack.callback(running.logs.close)
-        for work, name in ((collect.run(), "collector"), (running.logs.run(), "log keeper")):
+        for work, name in ((collect.run(), "collector"), (running.logs.run(), "container logs")):
             stack.push_async_callback(_end, asyncio.create_task(work, name=name))
         collect.request()
         running.supervisor.background.spawn(running.recovery.start_by_policy(), "restart policies")
@@ -310,7 +310,7 @@ class Running:
     """Services that make, run and recover containers."""
 
     volumes: VolumeService
-    logs: LogKeeper
+    logs: ContainerLogs
     supervisor: Supervisor
     containers: ContainerService
     execs: ExecService
@@ -344,7 +344,9 @@ def build_running(
         workers=workers,
         specs=specs,
     )
-    logs = LogKeeper(settings=settings, runtime=tasks, workers=workers)
+    logs = ContainerLogs(
+        settings=settings, sinks=Drivers(journal=str(config.logs.journal)), runtime=tasks, workers=workers
+    )
     supervisor = Supervisor(
         metadata=metadata, runtime=tasks, launcher=launcher, logs=logs, workers=workers, boot_id=host.boot_id
     )
@@ -356,6 +358,7 @@ def build_running(
         volumes=volumes,
         runtime=tasks,
         supervisor=supervisor,
+        logs=logs,
         specs=specs,
         workers=workers,
         request_gc=collect.request,

@@ -21,7 +21,8 @@ from cortend.core.metadata import Metadata
 from cortend.core.runtime import TaskKey, TaskRuntime
 from cortend.core.snapshots import Snapshotter
 from cortend.core.workers import Workers
-from cortend.services import checks, log_options
+from cortend.services import checks
+from cortend.services.container_logs import ContainerLogs
 from cortend.services.images import ImageService
 from cortend.services.merge import anonymous_volumes, labels_of, merge
 from cortend.services.names import check_name, new_id, random_name
@@ -53,6 +54,7 @@ class ContainerService(ContainerObserver):
         volumes: VolumeService,
         runtime: TaskRuntime,
         supervisor: Supervisor,
+        logs: ContainerLogs,
         specs: SpecBuilder,
         workers: Workers,
         request_gc: Callable[[], None],
@@ -63,6 +65,7 @@ class ContainerService(ContainerObserver):
         self._snapshotters = snapshotters
         self._images = images
         self._volumes = volumes
+        self._logs = logs
         self._specs = specs
         self._request_gc = request_gc
         supervisor.reaper = self
@@ -81,7 +84,7 @@ class ContainerService(ContainerObserver):
         name = check_name(request.name) if request.name else ""
         image = await self._images.for_container(ns, request.image, request.platform)
         spec = merge(request.spec, image.config.config)
-        spec = spec.model_copy(update={"log": log_options.checked(spec.log, self._settings.log)})
+        spec = spec.model_copy(update={"log": self._logs.checked(spec.log)})
         warnings = checks.check(spec, self._runtime)
         container_id = new_id()
         key = TaskKey(ns, container_id)
