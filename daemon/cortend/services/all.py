@@ -14,17 +14,16 @@ from cortend.core.snapshots import Snapshotter
 from cortend.core.workers import Workers
 from cortend.services.archive import ArchiveService
 from cortend.services.collect import CollectService
-from cortend.services.commit import CommitService
 from cortend.services.containers import ContainerService
 from cortend.services.events import EventService
 from cortend.services.exec import ExecService
+from cortend.services.fetch import FetchService
 from cortend.services.image_load import ImageLoadService
 from cortend.services.image_mounts import ImageMounts
 from cortend.services.image_save import ImageSaveService
 from cortend.services.images import ImageService
 from cortend.services.pull import PullService
 from cortend.services.push import PushService
-from cortend.services.registries import RegistryService
 from cortend.services.snapshots import SnapshotService
 from cortend.services.system import SystemService
 from cortend.services.volumes import VolumeService
@@ -36,15 +35,14 @@ class Services:
 
     containers: ContainerService
     execs: ExecService
+    fetches: FetchService
     archives: ArchiveService
     images: ImageService
     saves: ImageSaveService
     loads: ImageLoadService
     comparer: Comparer
-    commits: CommitService
     pulls: PullService
     pushes: PushService
-    registries: RegistryService
     volumes: VolumeService
     system: SystemService
     collect: CollectService

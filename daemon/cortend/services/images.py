@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple
 
 from corten_shared import times
@@ -12,7 +11,6 @@ from corten_shared.models.image import ImageRecord
 from corten_shared.models.oci import ImageConfig, RunConfig
 from corten_shared.reference import parse_normalized
 from cortend.core import platforms, trace
-from cortend.core.archives import Recoder, Source
 from cortend.core.content import ContentStore
 from cortend.core.metadata import Metadata
 from cortend.core.workers import Workers
@@ -74,8 +72,6 @@ class ImageService:
         content: ContentStore,
         documents: DocumentStore,
         unpacker: Unpacker,
-        recoder: Recoder,
-        source: Source,
         workers: Workers,
         snapshotter: str,
         request_gc: Callable[[], None],
@@ -93,11 +89,14 @@ class ImageService:
             content=content,
             documents=documents,
             unpacker=unpacker,
-            recoder=recoder,
-            source=source,
             workers=workers,
             snapshotter=snapshotter,
         )
+
+    @property
+    def documents(self) -> DocumentStore:
+        """The documents of images."""
+        return self._documents
 
     # -- look -------------------------------------------------------------------------------------------------------
 
@@ -215,27 +214,6 @@ class ImageService:
         self._request_gc()
         return result
 
-    async def import_url(
-        self,
-        ns: str,
-        url: str,
-        name: str = "",
-        *,
-        platform: str = "",
-        message: str = "",
-        config: RunConfig | None = None,
-    ) -> AsyncGenerator[ImageView | None, None]:
-        """As import_rootfs, of what is behind an http or https URL: None once it begins to come, then the image.
-
-        Raises Unavailable too.
-        """
-        records = self._importer.import_url(
-            ns, url, name, platform=platform, message=message, config=config or RunConfig()
-        )
-        async with contextlib.aclosing(records):
-            async for record in records:
-                yield None if record is None else await self._workers.run(self._catalog.view_of, ns, record)
-
     async def import_rootfs(
         self,
         ns: str,
@@ -246,7 +224,7 @@ class ImageService:
         message: str = "",
         config: RunConfig | None = None,
     ) -> ImageView:
-        """Make an image of one layer from a tar (plain, gzip, bzip2, xz or zstd). Without `name` it is dangling.
+        """Make an image of one layer from a tar (plain, gzip or zstd). Without `name` it is dangling.
 
         Raises InvalidArgument (name, platform, archive), ResourceExhausted. Nothing is kept when it fails.
         """

@@ -16,7 +16,6 @@ from corten_shared.errors import Cancelled, CortenError, NotFound
 from cortend.api.docker import (
     absent,
     archive,
-    commit,
     containers,
     disk_usage,
     events,
@@ -25,7 +24,6 @@ from cortend.api.docker import (
     networks,
     processes,
     push,
-    registries,
     system,
     versions,
     volumes,
@@ -45,11 +43,9 @@ _VERSIONED = re.compile(r"/v([0-9.]+)(/.*)?\Z")
 
 def routes(services: Services) -> Iterable[Route]:
     """Every route of the Engine API."""
-    nouns = (
-        system, disk_usage, events, containers, processes, exec, archive, commit, images, push, networks, volumes,
-        registries, absent,
-    )  # fmt: skip
-    for module in nouns:
+    for module in (
+        system, disk_usage, events, containers, processes, exec, archive, images, push, networks, volumes, absent,
+    ):  # fmt: skip
         yield from module.routes(services)
 
 

@@ -26,6 +26,7 @@ from cortend.api.docker.translate_ports import exposed_ports, port_mappings
 from cortend.services.requests import CreateRequest
 
 _POLICIES = ("no", "always", "on-failure", "unless-stopped")
+_LOG_DRIVERS = ("", "json-file", "local", "none")
 _MILLISECOND = 1_000_000
 
 
@@ -94,7 +95,7 @@ def container_spec(body: CreateBody) -> ContainerSpec:
             user=host.userns_mode,
         ),
         restart=restart_policy(host.restart_policy),
-        log=LogSpec(driver=host.log_config.type, options=host.log_config.config),
+        log=_log(host),
         auto_remove=host.auto_remove,
         stop_signal=body.stop_signal,
         stop_timeout=body.stop_timeout,
@@ -269,6 +270,15 @@ def _boolean(option: str, value: str) -> bool:
     if value.lower() in ("0", "f", "false"):
         return False
     raise InvalidArgument(f'invalid --security-opt 2: "{option[:80]}"')
+
+
+def _log(host: HostConfig) -> LogSpec:
+    driver = host.log_config.type
+    if driver not in _LOG_DRIVERS:
+        raise InvalidArgument(
+            f"logger: no log driver named '{driver[:40]}' is registered", hint="drivers are json-file, local, none"
+        )
+    return LogSpec(driver=driver or "json-file", options=host.log_config.config)
 
 
 def _healthcheck(health: Health | None) -> dict[str, Any] | None:
