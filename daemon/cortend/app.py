@@ -20,6 +20,7 @@ from pathlib import Path
 
 from starlette.types import ASGIApp
 
+from corten_shared.errors import Unavailable
 from cortend import __version__
 from cortend.api.app import build_api
 from cortend.config import Config
@@ -30,9 +31,11 @@ from cortend.diff.archive import TarIndexer
 from cortend.diff.archiver import ChildArchiver
 from cortend.diff.comparer import ChildComparer
 from cortend.diff.limits import Limits
+from cortend.diff.recoder import ChildRecoder
 from cortend.events.exchange import Exchange
 from cortend.linux.files import write_durably
 from cortend.linux.process import boot_id
+from cortend.logsinks.drivers import Drivers
 from cortend.metadata.collector import StoreCollector
 from cortend.metadata.content import NamespacedContent
 from cortend.metadata.db import Database
@@ -42,12 +45,15 @@ from cortend.network.bridge import BridgeNetwork, BridgeSettings
 from cortend.recovery import Recovery
 from cortend.registry.client import RegistryClient
 from cortend.registry.settings import RegistryHost, RegistrySettings, UploadSettings
+from cortend.registry.source import WebSource
 from cortend.runtime.facts import read_facts
 from cortend.runtime.host import LinuxHost
 from cortend.runtime.tasks import DEFAULT_RUNTIMES, Tasks
 from cortend.services.all import Services
 from cortend.services.archive import ArchiveService
 from cortend.services.collect import CollectService, CollectSettings
+from cortend.services.commit import CommitService
+from cortend.services.container_logs import ContainerLogs
 from cortend.services.containers import ContainerService
 from cortend.services.download import Downloader
 from cortend.services.events import EventService
@@ -60,16 +66,21 @@ from cortend.services.image_mounts import ImageMounts
 from cortend.services.image_save import ImageSaveService
 from cortend.services.images import ImageService
 from cortend.services.launch import Launcher
+from cortend.services.log_options import LogDefaults
+from cortend.services.logfiles import LogLimits
 from cortend.services.oci_spec import SpecBuilder
 from cortend.services.pull import PullService
 from cortend.services.push import PushService
 from cortend.services.push_plan import PushPlanner
+from cortend.services.registries import RegistryService
 from cortend.services.settings import ContainerSettings
 from cortend.services.snapshots import SnapshotService
 from cortend.services.supervisor import Supervisor
 from cortend.services.system import SystemService
 from cortend.services.unpack import Unpacker
 from cortend.services.volumes import VolumeService
+from cortend.snapshots import erofs, overlay
+from cortend.snapshots.erofs import ErofsDriver
 from cortend.snapshots.native import NativeDriver
 from cortend.snapshots.overlay import OverlayDriver
 from cortend.volumes.local import LocalVolumes
@@ -133,8 +144,10 @@ async def open_application(config: Config, status: Callable[[str], None]) -> Asy
             saves=imaging.saves,
             loads=imaging.loads,
             comparer=imaging.comparer,
+            commits=running.commits,
             pulls=imaging.pulls,
             pushes=imaging.pushes,
+            registries=RegistryService(imaging.registries),
             volumes=running.volumes,
             system=system,
             collect=collect,
@@ -148,8 +161,8 @@ async def open_application(config: Config, status: Callable[[str], None]) -> Asy
             runtime=host.tasks,
             workers=workers,
         )
-        collecting = asyncio.create_task(collect.run(), name="collector")
-        stack.push_async_callback(_end, collecting)
+        for work, name in ((collect.run(), "collector"), (running.logs.run(), "container logs")):
+            stack.push_async_callback(_end, asyncio.create_task(work, name=name))
         collect.request()
         running.supervisor.background.spawn(running.recovery.start_by_policy(), "restart policies")
         yield Application(
@@ -174,7 +187,7 @@ def open_stores(config: Config, stack: contextlib.AsyncExitStack) -> Stores:
     database = Database(config.root / "meta.db", exchange, journal=limits)
     stack.callback(database.close)
     content = NamespacedContent(database, LocalBlobStore(config.root / "content"))
-    return Stores(exchange, database, content, open_snapshotters(config, database))
+    return Stores(exchange, database, content, open_snapshotters(config, database, stack))
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +223,8 @@ class Imaging:
     snapshots: SnapshotService
     mounts: ImageMounts
     comparer: ChildComparer
+    documents: DocumentStore
+    unpacker: Unpacker
 
 
 def build_imaging(config: Config, stores: Stores, workers: ThreadWorkers, collect: CollectService) -> Imaging:
@@ -240,7 +255,10 @@ def build_imaging(config: Config, stores: Stores, workers: ThreadWorkers, collec
         snapshotter=config.snapshots.driver,
         request_gc=collect.request,
     )
+    recoder = ChildRecoder(limits)
     images = ImageService(
+        recoder=recoder,
+        source=WebSource(user_agent=f"corten/{__version__}"),
         content=stores.content,
         documents=documents,
         unpacker=unpacker,
@@ -271,19 +289,22 @@ def build_imaging(config: Config, stores: Stores, workers: ThreadWorkers, collec
         snapshotter=config.snapshots.driver,
         directory=config.root,
     )
+    comparer = ChildComparer(config.state / "compare", limits)
     snapshots = SnapshotService(
         metadata=stores.database,
         content=stores.content,
         snapshotters=stores.snapshotters,
         documents=documents,
         unpacker=unpacker,
+        comparer=comparer,
         workers=workers,
         default=config.snapshots.driver,
         request_gc=collect.request,
     )
     mounts = ImageMounts(metadata=stores.database, images=images, snapshots=snapshots, workers=workers)
-    comparer = ChildComparer(config.state / "compare", limits)
-    return Imaging(registries, downloader, pulls, pushes, images, saves, loads, snapshots, mounts, comparer)
+    return Imaging(
+        registries, downloader, pulls, pushes, images, saves, loads, snapshots, mounts, comparer, documents, unpacker
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,10 +312,12 @@ class Running:
     """Services that make, run and recover containers."""
 
     volumes: VolumeService
+    logs: ContainerLogs
     supervisor: Supervisor
     containers: ContainerService
     execs: ExecService
     archives: ArchiveService
+    commits: CommitService
     recovery: Recovery
 
 
@@ -308,6 +331,7 @@ def build_running(
         snapshotter=config.snapshots.driver,
         stop_timeout=config.containers.stop_timeout,
         dns=config.network.dns,
+        log=log_defaults(config),
     )
     volumes = VolumeService(store=LocalVolumes(config.root / "volumes"), metadata=metadata, workers=workers)
     specs = SpecBuilder(
@@ -322,8 +346,11 @@ def build_running(
         workers=workers,
         specs=specs,
     )
+    logs = ContainerLogs(
+        settings=settings, sinks=Drivers(journal=str(config.logs.journal)), runtime=tasks, workers=workers
+    )
     supervisor = Supervisor(
-        metadata=metadata, runtime=tasks, launcher=launcher, workers=workers, boot_id=host.boot_id
+        metadata=metadata, runtime=tasks, launcher=launcher, logs=logs, workers=workers, boot_id=host.boot_id
     )
     containers = ContainerService(
         settings=settings,
@@ -333,6 +360,7 @@ def build_running(
         volumes=volumes,
         runtime=tasks,
         supervisor=supervisor,
+        logs=logs,
         specs=specs,
         workers=workers,
         request_gc=collect.request,
@@ -356,6 +384,17 @@ def build_running(
         supervisor=supervisor,
         workers=workers,
     )
+    commits = CommitService(
+        comparer=imaging.comparer,
+        containers=containers,
+        supervisor=supervisor,
+        metadata=metadata,
+        content=stores.content,
+        documents=imaging.documents,
+        unpacker=imaging.unpacker,
+        snapshotters=stores.snapshotters,
+        workers=workers,
+    )
     recovery = Recovery(
         settings=settings,
         metadata=metadata,
@@ -369,7 +408,7 @@ def build_running(
         workers=workers,
         boot_id=host.boot_id,
     )
-    return Running(volumes, supervisor, containers, execs, archives, recovery)
+    return Running(volumes, logs, supervisor, containers, execs, archives, commits, recovery)
 
 
 async def build_system(
@@ -396,12 +435,24 @@ async def _end(task: asyncio.Task[None]) -> None:
         await task
 
 
-def open_snapshotters(config: Config, database: Database) -> dict[str, DatabaseSnapshotter]:
-    """Both snapshotters; overlayfs only where the kernel can."""
+def open_snapshotters(
+    config: Config, database: Database, stack: contextlib.AsyncExitStack
+) -> dict[str, DatabaseSnapshotter]:
+    """Every snapshotter that works here. Raises Unavailable when the configured one does not."""
     root = config.root / "snapshots"
     found: dict[str, DatabaseSnapshotter] = {"native": DatabaseSnapshotter(database, NativeDriver(root / "native"))}
-    if config.snapshots.driver == "overlayfs":
+    if config.snapshots.driver == "overlayfs" or overlay.supported(root):
         found["overlayfs"] = DatabaseSnapshotter(database, OverlayDriver(root / "overlayfs"))
+    try:
+        erofs.require_support(root)
+    except Unavailable as error:
+        if config.snapshots.driver == "erofs":
+            raise
+        log.info("no erofs snapshotter: %s", error.message)
+    else:
+        driver = ErofsDriver(root / "erofs")
+        stack.callback(driver.close)
+        found["erofs"] = DatabaseSnapshotter(database, driver)
     return found
 
 
@@ -452,6 +503,12 @@ def registry_settings(config: Config) -> RegistrySettings:
         idle_timeout=config.pull.idle_timeout,
         upload=UploadSettings(config.push.chunk_size, config.push.max_upload_attempts),
     )
+
+
+def log_defaults(config: Config) -> LogDefaults:
+    """What containers log to when they are made without a word about it."""
+    logs = config.logs
+    return LogDefaults(logs.driver, LogLimits(logs.max_size, logs.max_files), logs.options)
 
 
 def find_init(config: Config) -> str:

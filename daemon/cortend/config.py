@@ -181,8 +181,8 @@ class Registry(Section):
 class Snapshots(Section):
     """File systems of images and containers."""
 
-    driver: Literal["overlayfs", "native"] = Field(
-        default="overlayfs", description="overlayfs, or native (plain copies)."
+    driver: Literal["overlayfs", "native", "erofs"] = Field(
+        default="overlayfs", description="overlayfs, erofs (each layer one read-only image), or native (plain copies)."
     )
 
 
@@ -228,6 +228,25 @@ class Containers(Section):
 
     stop_timeout: int = Field(
         default=10, ge=0, le=86400, description="Seconds between the stop signal and SIGKILL."
+    )
+
+
+class Logs(Section):
+    """What containers write, for those that are made without `--log-driver` and `--log-opt`."""
+
+    driver: Literal["json-file", "local", "journald", "syslog", "none"] = Field(
+        default="json-file",
+        description="Log driver. json-file and local are the same; journald and syslog get a copy.",
+    )
+    max_size: int = Field(
+        default=10_000_000, ge=0, description="Bytes of one log file; then another is begun. 0: no limit."
+    )
+    max_files: int = Field(default=3, ge=1, le=1000, description="Log files kept of a container.")
+    journal: AbsolutePath = Field(
+        default=Path("/run/systemd/journal/socket"), description="journald's socket for native messages."
+    )
+    options: dict[str, str] = Field(
+        default={}, description='Further options of the driver, as in options = {"syslog-address" = "udp://[::1]:514"}.'
     )
 
 
@@ -283,6 +302,7 @@ class Config(Section):
     runtime: Runtime = Field(default=Runtime(), description=Runtime.__doc__)
     network: Network = Field(default=Network(), description=Network.__doc__)
     containers: Containers = Field(default=Containers(), description=Containers.__doc__)
+    logs: Logs = Field(default=Logs(), description=Logs.__doc__)
     gc: Gc = Field(default=Gc(), description=Gc.__doc__)
     events: Events = Field(default=Events(), description=Events.__doc__)
 

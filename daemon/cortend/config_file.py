@@ -163,9 +163,11 @@ def _print(section: BaseModel, prefix: str) -> Iterator[str]:
 
 
 def _print_example(table: str, field: FieldInfo) -> Iterator[str]:
-    """A table of tables that is empty by default: one entry in comments."""
+    """A table that is empty by default: one entry, of a table or a text, in comments."""
     model = _submodel(field)
-    assert model is not None
+    if model is None:
+        yield f'# {table}."example" = ""'
+        return
     yield f'# [{table}."example"]'
     for name, inner in model.model_fields.items():
         yield f"# {name} = {_toml(inner.default)}  # {inner.description}"

@@ -2,12 +2,13 @@
 
 The database is the authority for intent, the kernel for what lives, the exit file for exit codes. The steps:
 
-1. tasks      adopt those whose monitor lives; record the end of those that ended, or that an earlier boot ran
-2. records    drop containers that were never acknowledged (their snapshot was not made)
-3. leftovers  clear bundles, conmons, cgroups and mounts that no running task owns
-4. network    bring bridge and rules up for live endpoints, sweep the others
-5. disk       free directories, volumes and snapshots of containers that no record names
-6. policies   start again what its restart policy wants (after READY: it may take long)
+1. leases     end those of pushes and saves that the last daemon did not finish
+2. tasks      adopt those whose monitor lives; record the end of those that ended, or that an earlier boot ran
+3. records    drop containers that were never acknowledged (their snapshot was not made)
+4. leftovers  clear bundles, conmons, cgroups and mounts that no running task owns
+5. network    bring bridge and rules up for live endpoints, sweep the others
+6. disk       free directories, volumes and snapshots of containers that no record names
+7. policies   start again what its restart policy wants (after READY: it may take long)
 
 Every step is idempotent: a crash during recovery is repaired by the next one.
 """
@@ -30,8 +31,10 @@ from cortend.core.snapshots import Snapshotter
 from cortend.core.workers import Workers
 from cortend.services.containers import ContainerService
 from cortend.services.launch import Launcher
+from cortend.services.leases import end_transient
 from cortend.services.settings import ContainerSettings
 from cortend.services.supervisor import Supervisor
+from cortend.services.views import ContainerView
 from cortend.services.volumes import VolumeService
 
 log = logging.getLogger(__name__)
@@ -72,6 +75,7 @@ class Recovery:
     async def run(self) -> None:
         """All steps that come before READY. A step that fails is logged; the daemon serves what it can."""
         steps: list[tuple[str, Callable[[], Awaitable[None]]]] = [
+            ("leases", self._leases),
             ("tasks", self._tasks),
             ("records", self._records),
             ("leftovers", self._leftovers),
@@ -83,6 +87,9 @@ class Recovery:
                 await step()
             except (CortenError, OSError) as error:
                 log.error("recovery of %s failed: %s", name, error, exc_info=error)
+
+    async def _leases(self) -> None:
+        await self._workers.run(end_transient, self._metadata)
 
     # -- tasks ------------------------------------------------------------------------------------------------------
 
@@ -109,11 +116,20 @@ class Recovery:
             if self._runtime.is_alive(task.monitor):
                 self._supervisor.watch(key, record, handle)
                 log.info("adopted container %s", record.name)
+                await self._let_go(key, record, task)
                 return
             ended = await self._runtime.wait(key, handle)
         log.info("container %s ended while cortend was down", record.name, extra={"fields": {"code": ended.code}})
         async with self._supervisor.locks.hold(key):
             await self._supervisor.finish(key, record.spec.runtime, ended)
+
+    async def _let_go(self, key: TaskKey, record: ContainerRecord, task: TaskRecord) -> None:
+        """Resume what was paused for a commit that did not come to its end."""
+        if task.status is not TaskStatus.PAUSED or not task.held:
+            return
+        async with self._supervisor.locks.hold(key):
+            await self._containers.freeze(ContainerView(key.ns, record, task, None), TaskStatus.RUNNING)
+        log.info("resumed container %s", record.name)
 
     # -- records ----------------------------------------------------------------------------------------------------
 

@@ -35,6 +35,7 @@ _REFERENCE = re.compile(
     re.ASCII,
 )
 _TAG_ONLY = re.compile(_TAG, re.ASCII)
+_DOMAIN_ONLY = re.compile(_DOMAIN, re.ASCII)
 _IDENTIFIER = re.compile(r"[a-f0-9]{64}")
 _SHA256 = re.compile(r"sha256:[a-f0-9]{64}")
 
@@ -113,6 +114,11 @@ def parse_name(text: str) -> Reference:
 def is_tag(text: str) -> bool:
     """Whether `text` may be a tag."""
     return _TAG_ONLY.fullmatch(text) is not None
+
+
+def is_domain(text: str) -> bool:
+    """Whether `text` may be a registry's host, maybe with a port."""
+    return len(text) <= MAX_PATH and _DOMAIN_ONLY.fullmatch(text) is not None
 
 
 def _split_domain(text: str) -> tuple[str, str]:

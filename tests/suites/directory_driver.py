@@ -32,6 +32,15 @@ class DirectoryDriver:
         files = [path.stat() for path in self.path(sid).rglob("*")]
         return Usage(size=sum(found.st_size for found in files), inodes=len(files))
 
+    def seal(self, sid: int) -> None:
+        pass
+
+    def shed(self, sid: int) -> None:
+        pass
+
+    def targets(self, sid: int) -> list[str]:
+        return []
+
     def sync(self, sids: Sequence[int]) -> None:
         self.synced.extend(sids)
 

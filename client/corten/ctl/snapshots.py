@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from corten.ctl.command import ALL, QUIET, Command, labels
+from corten.ctl.command import ALL, QUIET, Command, filters, labels, listing
 from corten.ctl.session import Session, moment, segment
 from corten.flags import Flag
 from corten.output import err, escape, human_size, out
 from corten.progress import board
+from corten.streams import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any
 
     from corten.flags import Options
@@ -43,7 +44,7 @@ def _ls(session: Session, options: Options) -> int:
         "KIND": lambda s: s["kind"],
         "CREATED": lambda s: moment(s["created_at"]),
     }
-    return session.show(session.items(_base(options)), columns)
+    return session.show(session.items(_base(options), filter=filters(options)), columns)
 
 
 def _info(session: Session, options: Options) -> int:
@@ -140,6 +141,24 @@ def _commit(session: Session, options: Options) -> int:
     return 0
 
 
+def _diff(session: Session, options: Options) -> int:
+    """The layer on standard output, its digest on standard error when it is kept."""
+    from hashlib import sha256
+
+    *lower, upper = options.args
+    body: dict[str, Any] = {"upper": upper, "lower": lower[0] if lower else None, "media_type": options["media-type"]}
+    if options["keep"]:
+        body["keep"] = _given(options)
+    digest = sha256()
+    with session.open("POST", f"{_base(options)}/diff", body) as reply:
+        for chunk in reply.chunks():
+            digest.update(chunk)
+            write_all(1, chunk)
+    if options["keep"]:
+        err(f"sha256:{digest.hexdigest()}")
+    return 0
+
+
 def _unpack(session: Session, options: Options) -> int:
     progress = session.lines("POST", f"{_base(options)}/unpack", {"digest": options.args[0]})
     if session.quiet or session.json:
@@ -191,24 +210,49 @@ def _cleanup(session: Session, options: Options) -> int:
 
 
 def _command(
-    summary: str, run: object, arguments: str = "", least: int = 0, most: int | None = 0, flags: Iterable[Flag] = ()
+    summary: str,
+    run: Callable[[Session, Options], int],
+    arguments: str = "",
+    least: int = 0,
+    most: int | None = 0,
+    *flags: Flag,
+    examples: Sequence[str] = (),
 ) -> Command:
+    lines = [f"cortenctl snapshots {example}" for example in examples]
     given = [*flags, SNAPSHOTTER, QUIET]
-    return Command(summary, run, arguments=arguments, flags=given, least=least, most=most)  # type: ignore[arg-type]
+    return Command(summary, run, arguments=arguments, flags=given, least=least, most=most, examples=lines)
 
 
 _MAKING = (TARGET, MOUNTS, LABEL)
 COMMANDS = {
-    "ls": _command("List snapshots", _ls, flags=[ALL]),
+    "ls": listing(
+        "List snapshots", _ls, ALL, SNAPSHOTTER, QUIET, examples=["cortenctl snapshots ls kind==active"]
+    ),
     "info": _command("Show one", _info, "KEY", 1, 1),
-    "usage": _command("Show what snapshots take on disk", _usage, "[KEY...]", 0, None, [BYTES]),
+    "usage": _command("Show what snapshots take on disk", _usage, "[KEY...]", 0, None, BYTES),
     "tree": _command("Show every snapshot below its parent", _tree),
-    "prepare": _command("Make a writable snapshot", _prepare, "NEW [KEY]", 1, 2, _MAKING),
-    "view": _command("Make a read-only snapshot", _view, "NEW [KEY]", 1, 2, _MAKING),
-    "mounts": _command("Print the commands that mount one", _mounts, "TARGET KEY", 2, 2),
-    "commit": _command("Make a writable snapshot into a layer for others", _commit, "NEW KEY", 2, 2, [LABEL]),
+    "prepare": _command(
+        "Make a writable snapshot", _prepare, "NEW [KEY]", 1, 2, *_MAKING,
+        examples=["prepare work", "prepare -t /mnt work base | sh"],
+    ),
+    "view": _command("Make a read-only snapshot", _view, "NEW [KEY]", 1, 2, *_MAKING, examples=["view look base"]),
+    "mounts": _command(
+        "Print the commands that mount one", _mounts, "TARGET KEY", 2, 2, examples=["mounts /mnt work | sh"]
+    ),
+    "commit": _command(
+        "Make a writable snapshot into a layer for others", _commit, "NEW KEY", 2, 2, LABEL,
+        examples=["commit base work"],
+    ),
+    "diff": _command(
+        "Write what a snapshot changes to standard output, as a layer: of its parent, or from one to another",
+        _diff, "KEY [KEY]", 1, 2,
+        Flag("media-type", "string", "Of the layer", default="application/vnd.oci.image.layer.v1.tar+gzip"),
+        Flag("label", "list", "Label of the content (KEY=VALUE), with --keep"),
+        Flag("keep", "bool", "Keep the layer as content, and print its digest on standard error"),
+        examples=["diff work | tar -tz", "diff --media-type application/vnd.oci.image.layer.v1.tar base work"],
+    ),
     "unpack": _command("Unpack an image whose content is here", _unpack, "DIGEST", 1, 1),
-    "label": _command("Set or remove labels", _label, "KEY [LABEL=VALUE...]", 1, None),
+    "label": _command("Set or remove labels", _label, "KEY [LABEL=VALUE...]", 1, None, examples=["label base a=b c="]),
     "rm": _command("Remove snapshots", _rm, "KEY...", 1, None),
     "cleanup": _command("Free directories that no record names", _cleanup),
-}
+}  # fmt: skip

@@ -75,7 +75,7 @@ def _run_load(session: Session, options: Options) -> int:
 
 def _run_import(session: Session, options: Options) -> int:
     path, reference = options.args[0], options.args[1] if len(options.args) > 1 else ""
-    repository, tag = _repository_and_tag(reference)
+    repository, tag = repository_and_tag(reference)
     query = {
         "fromSrc": "-" if path == "-" or not _is_url(path) else path,
         "repo": repository or None,
@@ -108,7 +108,8 @@ def _is_url(path: str) -> bool:
     return path.startswith(("http://", "https://"))
 
 
-def _repository_and_tag(reference: str) -> tuple[str, str]:
+def repository_and_tag(reference: str) -> tuple[str, str]:
+    """A name taken apart as the API wants it; both empty for none."""
     from corten_shared.reference import parse_name
 
     if not reference:

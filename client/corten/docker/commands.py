@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 _CONTAINER: dict[str, Entry] = {
     "attach": ("attach", "ATTACH", "Attach local standard input, output, and error to a running container"),
+    "commit": ("files", "COMMIT", "Create a new image from a container's changes"),
     "create": ("run", "CREATE", "Create a new container"),
     "diff": ("files", "DIFF", "Inspect changes to files or directories on a container's filesystem"),
     "exec": ("exec", "EXEC", "Execute a command in a running container"),

@@ -31,7 +31,7 @@ def flag_values(flag: Flag) -> list[str] | Find | None:
         "attach": ["stdin", "stdout", "stderr"],
         "cgroupns": ["host", "private"],
         "format": ["json", "table"],
-        "log-driver": ["json-file", "none"],
+        "log-driver": ["json-file", "local", "journald", "syslog", "none"],
         "log-level": ["debug", "info", "warn", "error", "fatal"],
         "pull": ["always", "missing", "never"],
         "restart": ["always", "no", "on-failure", "unless-stopped"],

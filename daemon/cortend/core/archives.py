@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import BinaryIO, NamedTuple, Protocol
+
+from cortend.core.diff import LayerReading
 
 
 class Part(NamedTuple):
@@ -36,4 +39,24 @@ class ArchiveReader(Protocol):
 
     def normal(self, name: str) -> str:
         """A name inside an archive as `Members` has it; raises InvalidArgument for one that leads out."""
+        ...
+
+
+class Recoder(Protocol):
+    """Packs archives anew, in a child: what a stranger compressed takes none of the daemon's memory."""
+
+    async def recode(self, body: AsyncIterator[bytes], compression: str) -> LayerReading:
+        """The stream (plain, gzip, bzip2, xz or zstd, by its first bytes) in another compression: none, gzip or zstd.
+
+        Iterating raises InvalidArgument and DataLoss (damaged), ResourceExhausted (too large, a bomb), and what `body`
+        raises. Close it.
+        """
+        ...
+
+
+class Source(Protocol):
+    """Fetches what a user's URL names."""
+
+    def open(self, url: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """The bytes behind an http or https URL. Raises InvalidArgument (no such URL), Unavailable."""
         ...

@@ -92,7 +92,7 @@ class Pusher(Protocol):
 
 
 class Registries(Protocol):
-    """Every registry, as configured (plain HTTP, CAs, time-outs)."""
+    """Every registry, as configured (mirrors, plain HTTP, CAs, time-outs)."""
 
     def fetcher(
         self, reference: Reference, credentials: Credentials | None = None
@@ -104,4 +104,12 @@ class Registries(Protocol):
         self, reference: Reference, credentials: Credentials | None = None
     ) -> AbstractAsyncContextManager[Pusher]:
         """A pusher for the reference's repository; sockets are closed when the context ends."""
+        ...
+
+    async def login(self, domain: str, credentials: Credentials) -> str:
+        """Ask the registry itself, not its mirrors, whether it takes the login. The identity token that its token
+        server gives for later, or nothing.
+
+        Raises Unauthenticated with the registry's words (wrong login), PermissionDenied, Unavailable.
+        """
         ...

@@ -20,6 +20,10 @@ whiteouts, as overlayfs's own marks,
 because layers below will be put under it. Leave it out of the mounts of an image's first layer: there is
 nothing below."""
 
+LAYER_IMAGE = "x-corten.image="
+"""Mount option (a remark, too), with a path: a layer that is all of the snapshot may be written there, as an EROFS
+image, instead of being unpacked into the mount."""
+
 
 class SnapshotDriver(Protocol):
     """Directories for snapshots. `parents` are the ids of the chain, nearest parent first.
@@ -44,6 +48,17 @@ class SnapshotDriver(Protocol):
 
     def usage(self, sid: int) -> Usage:
         """What the snapshot's own directory takes on disk (hard links counted once)."""
+        ...
+
+    def seal(self, sid: int) -> None:
+        """Make of an active snapshot's files what children need, before it is synced and recorded as committed.
+
+        What was written stays, so that the snapshot is still active when the commit fails.
+        """
+        ...
+
+    def shed(self, sid: int) -> None:
+        """Free what a committed snapshot no longer needs; after the record."""
         ...
 
     def sync(self, sids: Sequence[int]) -> None:

@@ -63,6 +63,11 @@ POINTS: Final[dict[str, str]] = {
     "gc.rows.deleted": "the rows of what is dead are gone, files and directories are all there",
     "gc.snapshots.freed": "directories without rows are removed, blobs without rows are still there",
     "gc.blobs.freed": "blobs without rows are gone, old ingests still there",
+    # commit of a container
+    "commit.layer.paused": "the container is frozen, nothing was read of it",
+    "commit.layer.stored": "the container's changes are a blob under the lease; it runs again",
+    "commit.layer.unpacked": "the committed layer is a snapshot; the image has no name yet",
+    "commit.image.named": "the committed image's record is there; the lease is still there",
     # images: removal, load, import
     "image.remove.untagged": "an image's names are deleted; nothing was collected",
     "load.archive.spooled": "the archive to load lies in its nameless file",

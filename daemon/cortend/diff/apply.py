@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from corten_shared.errors import CLASSES, CortenError, DeadlineExceeded, Internal, InvalidArgument, ResourceExhausted
 from corten_shared.models.snapshot import Mount
 from cortend.core.diff import Applied
-from cortend.core.snapshots import OVERLAY_MARKS
+from cortend.core.snapshots import LAYER_IMAGE, OVERLAY_MARKS
 from cortend.diff.limits import Limits
 
 log = logging.getLogger(__name__)
@@ -65,9 +65,13 @@ class ChildApplier:
 
 
 def target_of(mounts: Sequence[Mount]) -> tuple[str, str]:
-    """(directory to unpack into, `overlay` or `native` whiteouts) of a snapshot's mounts."""
+    """(directory to unpack into, what to make there) of a snapshot's mounts; see `unpack` for the words."""
     if len(mounts) == 1 and "ro" not in mounts[0].options:
         mount = mounts[0]
+        image = next((option for option in mount.options if option.startswith(LAYER_IMAGE)), None)
+        if image is not None:
+            marks = "erofs" if OVERLAY_MARKS in mount.options else "erofs-lowest"
+            return mount.source, f"{marks}:{image.removeprefix(LAYER_IMAGE)}"
         if mount.type == "bind":
             return mount.source, "overlay" if OVERLAY_MARKS in mount.options else "native"
         for option in mount.options:

@@ -51,7 +51,7 @@ class ChildArchiver:
         process, _ = await self._start(tree, "write", path, keep_kinds=keep_kinds, owner=owner)
         try:
             async with asyncio.timeout(self._limits.seconds):
-                await _feed(process, body)
+                await feed(process, body)
                 await first_line(process)
         except TimeoutError:
             raise DeadlineExceeded(f"copying to {path} took too long") from None
@@ -103,7 +103,7 @@ class ChildReading:
         await reap(self._process)
 
 
-async def _feed(process: asyncio.subprocess.Process, body: AsyncIterator[bytes]) -> None:
+async def feed(process: asyncio.subprocess.Process, body: AsyncIterator[bytes]) -> None:
     """The body to the child, until it listens no more (its next line says why)."""
     assert process.stdin
     pieces = aiter(body)

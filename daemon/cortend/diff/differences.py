@@ -62,6 +62,8 @@ class _Level:
         """Something was made in it that is not to be told."""
         self.place = False
         """It is itself such a thing while nothing else is in it."""
+        self.whole = False
+        """All that `lower` has in it counts, not only what `upper` marks."""
 
     def close(self) -> None:
         os.close(self.upper)
@@ -73,14 +75,19 @@ class Walk:
     """One comparison of the open directories `upper` and `lower` (-1: of nothing).
 
     `skip` are paths that are not told while they are new and empty: places to mount on, which every start makes.
+    `listing`: for people, as docker lists: what went from an opaque directory name by name, and directories of which
+    only the time differs not at all.
     """
 
-    def __init__(self, upper: int, lower: int, *, marked: bool, skip: Collection[bytes], limit: int) -> None:
+    def __init__(
+        self, upper: int, lower: int, *, marked: bool, skip: Collection[bytes], limit: int, listing: bool = False
+    ) -> None:
         self._upper = upper
         self._lower = lower
         self._marked = marked
         self._skip = skip
         self._limit = limit
+        self._listing = listing
         self._seen = 0
         self._scanning = False
         self._linked: set[tuple[int, int]] = set()
@@ -119,13 +126,13 @@ class Walk:
 
     def _list(self, level: _Level) -> None:
         names = set(os.listdir(level.upper))
-        if level.lower >= 0 and not self._marked:
+        if level.lower >= 0 and (level.whole or not self._marked):
             names.update(os.listdir(level.lower))
         level.names = iter(sorted(map(os.fsencode, names)))
 
     def _leave(self, levels: list[_Level]) -> Iterator[Difference]:
         level = levels[-1]
-        if level.pending and level.late and not level.passed:
+        if level.pending and level.late and not level.passed and not self._listing:
             yield from self._flush(levels)
         levels.pop().close()
         if level.pending and level.place and levels:
@@ -143,7 +150,7 @@ class Walk:
         path = level.path + b"/" + name if level.path else name
         self._count(path, len(levels))
         found = _lstat(name, level.upper)
-        if found is None and self._marked:
+        if found is None and self._marked and not level.whole:
             return  # it went while we walked
         new = None if found is None or _is_nothing(found) else found
         old = _lstat(name, level.lower) if level.lower >= 0 else None
@@ -178,6 +185,7 @@ class Walk:
         below = _open_level(levels[-1], name, path, old)
         if below is None:
             return  # it became something else
+        below.whole = levels[-1].whole
         levels.append(below)
         opaque = self._marked and _is_opaque(below.upper)
         below.place = old is None and path in self._skip
@@ -185,7 +193,9 @@ class Walk:
         known = below.lower >= 0
         if not (known or below.place) or (known and (opaque or _attributes(below.upper) != _attributes(below.lower))):
             yield from self._flush(levels)
-        if opaque and below.lower >= 0:
+        if opaque and self._listing:
+            below.whole = True
+        elif opaque and below.lower >= 0:
             if os.listdir(below.lower):
                 yield Difference(OPAQUE, path, below.upper, b"", new)
             os.close(below.lower)

@@ -1,6 +1,9 @@
 """The child that unpacks one layer: started by `apply`, confined before it reads a byte of the layer.
 
-    python -I -S -c START package_path site_path target overlay|native compression limits parent_pid  < layer
+    python -I -S -c START package_path site_path target MARKS compression limits parent_pid  < layer
+
+MARKS says what becomes of whiteouts: `overlay` (overlayfs's marks), `native` (they remove), or, with the layer written
+to an EROFS image while the target stays empty, `erofs:IMAGE` and `erofs-lowest:IMAGE` (there is nothing below).
 
 It leaves the host's mount, network and IPC namespaces, makes the target its root and unmounts everything else, drops
 all capabilities but those for making files, and can gain none. On stdout: lines `{"read": N}`, then one
@@ -19,17 +22,20 @@ import os
 import resource
 import sys
 
-from cortend.diff.extract import Native, Overlay
+from cortend.diff.erofs import Erofs
+from cortend.diff.extract import Extractor, Native, Overlay
 from cortend.diff.limits import Limits
 from cortend.diff.refusal import Refusal
 from cortend.diff.stream import Layer, Reader
 from cortend.diff.tar import Archive
 from cortend.linux import privileges as priv
+from cortend.linux.erofs import Image
 from cortend.linux.mount import MS_BIND, make_private, mount
 from cortend.linux.namespaces import CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, enter_root, unshare
 
 _STEP = 1 << 20
 _OPEN_FILES = 1024
+_IMAGE = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 KEEP = {
     priv.CAP_CHOWN, priv.CAP_DAC_OVERRIDE, priv.CAP_FOWNER, priv.CAP_FSETID, priv.CAP_MKNOD, priv.CAP_SETFCAP,
 }  # fmt: skip
@@ -44,7 +50,7 @@ def main(argv: list[str]) -> None:
     gc.disable()  # a process of seconds that makes no cycles in number
     try:
         priv.die_with_parent(9, int(parent))
-        _say(_unpack(target, marks == "overlay", compression, Limits.decode(limits)))
+        _say(_unpack(target, marks, compression, Limits.decode(limits)))
     except Refusal as refusal:
         _fail(refusal.code, refusal.message, refusal.hint)
     except MemoryError:
@@ -57,11 +63,17 @@ def main(argv: list[str]) -> None:
     os._exit(0)
 
 
-def _unpack(target: str, overlay: bool, compression: str, limits: Limits) -> str:
+def _unpack(target: str, marks: str, compression: str, limits: Limits) -> str:
     layer = Layer(0, compression, limits, _Progress())
     archive = Archive(Reader(layer.chunks()), limits)
-    extractor = (Overlay if overlay else Native)(archive, limits)
-    confine(target, overlay, limits)
+    form, _, image = marks.partition(":")
+    extractor: Extractor
+    if image:
+        fd = os.open(image, _IMAGE, 0o400)
+        extractor = Erofs(archive, limits, Image(fd), marks=form == "erofs")
+    else:
+        extractor = (Overlay if form == "overlay" else Native)(archive, limits)
+    confine(target, form == "overlay", limits)
     extractor.run()
     archive.drain()
     return (

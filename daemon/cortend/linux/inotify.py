@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import os
-from typing import Self
+import struct
+from collections.abc import Hashable, Iterator
+from typing import Generic, Self, TypeVar
 
 IN_MODIFY = 0x2
 IN_MOVED_TO = 0x80
 IN_CREATE = 0x100
 IN_CLOEXEC = 0o2000000
 IN_NONBLOCK = 0o4000
+
+IN_Q_OVERFLOW = 0x4000
+_CHANGES = IN_MODIFY | IN_CREATE | IN_MOVED_TO
+_EVENT = struct.Struct("iIII")
+
+K = TypeVar("K", bound=Hashable)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -34,6 +43,85 @@ def inotify_add_watch(fd: int, path: str, mask: int) -> int:
     return watch
 
 
+def inotify_rm_watch(fd: int, watch: int) -> None:
+    """Stop watching; raises OSError."""
+    if _libc.inotify_rm_watch(fd, watch) < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), "inotify_rm_watch")
+
+
+class DirectoriesWatch(Generic[K]):
+    """Awaits changes of the files in many directories, each known by a key. Use it on one event loop.
+
+    One inotify instance for all of them. Events are read when somebody asks, and the same one is queued once only: a
+    file that changes all the time costs nothing between two calls of `changed`.
+    """
+
+    def __init__(self) -> None:
+        self._fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK)
+        self._keys: dict[int, K] = {}
+        self._watches: dict[K, int] = {}
+        self._fresh: set[K] = set()
+        self._wake = asyncio.Event()
+
+    def add(self, key: K, path: str) -> None:
+        """Watch `path`; it counts as changed at first. Raises OSError."""
+        self.discard(key)
+        watch = inotify_add_watch(self._fd, path, _CHANGES)
+        self._keys[watch] = key
+        self._watches[key] = watch
+        self._fresh.add(key)
+        self._wake.set()
+
+    def discard(self, key: K) -> None:
+        """Stop watching; unknown keys are fine."""
+        self._fresh.discard(key)
+        watch = self._watches.pop(key, None)
+        if watch is not None:
+            del self._keys[watch]
+            with contextlib.suppress(OSError):  # the directory has gone
+                inotify_rm_watch(self._fd, watch)
+
+    async def changed(self) -> set[K]:
+        """The keys whose directories changed since the last call; waits for the first."""
+        loop = asyncio.get_running_loop()
+        while True:
+            found = self._fresh | self._read()
+            self._fresh.clear()
+            if found:
+                return found
+            self._wake.clear()
+            loop.add_reader(self._fd, self._wake.set)
+            try:
+                await self._wake.wait()
+            finally:
+                loop.remove_reader(self._fd)
+
+    def _read(self) -> set[K]:
+        found: set[K] = set()
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self._fd, 64 << 10):
+                for watch, mask in _events(data):
+                    if mask & IN_Q_OVERFLOW:
+                        return set(self._watches)
+                    if watch in self._keys:
+                        found.add(self._keys[watch])
+        return found
+
+    def close(self) -> None:
+        """Stop watching everything."""
+        os.close(self._fd)
+
+
+def _events(data: bytes) -> Iterator[tuple[int, int]]:
+    """Watch and mask of each `struct inotify_event` (inotify(7))."""
+    at = 0
+    while at < len(data):
+        watch, mask, _, length = _EVENT.unpack_from(data, at)
+        yield watch, mask
+        at += _EVENT.size + length
+
+
 class DirectoryWatch:
     """Awaits changes of the files in one directory. A context manager; use it on one event loop.
 
@@ -45,7 +133,7 @@ class DirectoryWatch:
         self._fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK)
         self._event = asyncio.Event()
         try:
-            inotify_add_watch(self._fd, path, IN_MODIFY | IN_CREATE | IN_MOVED_TO)
+            inotify_add_watch(self._fd, path, _CHANGES)
             asyncio.get_running_loop().add_reader(self._fd, self._readable)
         except BaseException:
             os.close(self._fd)

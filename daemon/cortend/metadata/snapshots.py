@@ -92,7 +92,18 @@ class DatabaseSnapshotter:
         with self._database.view() as tx:
             row = tx.snapshots.get(self.name, ns, key)
             parents = tx.snapshots.chain(self.name, row.parent)
-        return self._driver.mounts(row.sid, row.info.kind, parents)
+        with self._parent_there(ns, key if row.info.kind is Kind.COMMITTED else row.info.parent):
+            return self._driver.mounts(row.sid, row.info.kind, parents)
+
+    @contextmanager
+    def _parent_there(self, ns: str, parent: str) -> Iterator[None]:
+        """What fails because the parent is being removed says so, and no more than that."""
+        try:
+            yield
+        except (OSError, CortenError):
+            with self._database.view() as tx:
+                tx.snapshots.parent(self.name, ns, parent)
+            raise
 
     def prepare(
         self, ns: str, key: str, parent: str = "", *, labels: dict[str, str] | None = None, lease: str | None = None
@@ -122,6 +133,7 @@ class DatabaseSnapshotter:
             tx.snapshots.check_free(self.name, ns, name)
         if parent not in (None, row.info.parent) and not self.rebases:
             raise Conflict(f"the {self.name} snapshotter cannot give {key} another parent", subject=key)
+        self._driver.seal(row.sid)
         self._driver.sync([row.sid])
         trace.point("snapshot.commit.synced")
         usage, tally = self._driver.usage(row.sid), self._tally(row.sid)
@@ -132,6 +144,7 @@ class DatabaseSnapshotter:
             tx.leases.rename(ns, gc.snapshot_kind(self.name), key, name)
             self._lease(tx, ns, name, lease)
         trace.point("snapshot.commit.recorded")
+        self._driver.shed(row.sid)
 
     def remove(self, ns: str, key: str) -> None:
         """The row first, so that nobody starts to use it, then the directory."""
@@ -207,7 +220,8 @@ class DatabaseSnapshotter:
             below = tx.snapshots.parent(self.name, ns, parent)
             parents = tx.snapshots.chain(self.name, below)
         with self._numbers.new() as sid:
-            self._driver.create(sid, kind, parents)
+            with self._parent_there(ns, parent):
+                self._driver.create(sid, kind, parents)
             try:
                 with self._database.update() as tx:
                     tx.snapshots.create(self.name, sid, ns, key, below, kind, labels)

@@ -75,7 +75,12 @@ class Authorizer:
         credentials: Credentials | None,
         tokens: TokenCache,
         exchange: Exchange,
+        *,
+        offline: bool = False,
     ) -> None:
+        """`offline` asks for an identity token too: `identity` has it then."""
+        self.identity = ""
+        self._offline = offline
         self._base = base
         self._scopes = tuple(scopes)
         self._credentials = credentials or Credentials()
@@ -178,11 +183,15 @@ class Authorizer:
             if self._credentials.username:
                 asked["account"] = self._credentials.username
                 headers["Authorization"] = self._basic()
+            if self._offline:
+                asked |= {"offline_token": "true", "client_id": _CLIENT}
             url = realm.copy_merge_params({**asked, "scope": list(self._scopes)})
             status, body = await self._exchange("GET", url, headers, None)
         if status != 200:
             raise self._refused(realm, status, body)
-        return _read_token(realm, body)
+        token, life, identity = _read_token(realm, body)
+        self.identity = identity if self._offline else ""
+        return token, life
 
     @property
     def _name(self) -> str:
@@ -216,11 +225,13 @@ def _checked(token: Any) -> str:
     raise Unauthenticated("unusable bearer token: it is empty, too long or has control characters")
 
 
-def _read_token(realm: httpx.URL, body: bytes) -> tuple[str, float]:
+def _read_token(realm: httpx.URL, body: bytes) -> tuple[str, float, str]:
+    """The token, its life in seconds, and the identity token if there is one."""
     try:
         answer = json.loads(body)
         token = _checked(answer.get("token") or answer.get("access_token"))
         life = answer.get("expires_in") or MIN_LIFE
-        return token, float(life) if isinstance(life, int | float) else MIN_LIFE
+        identity = answer.get("refresh_token") or ""
+        return token, float(life) if isinstance(life, int | float) else MIN_LIFE, identity and _checked(identity)
     except (ValueError, AttributeError, OverflowError, RecursionError, Unauthenticated) as error:
         raise Unavailable(f"token server {bare(realm)} sent no usable token") from error

@@ -14,6 +14,7 @@ from cortend.core.registry import Credentials, Fetcher, Pusher
 from cortend.registry import hosts
 from cortend.registry.auth import TokenCache
 from cortend.registry.fetcher import RepositoryFetcher
+from cortend.registry.login import log_in
 from cortend.registry.pusher import RepositoryPusher
 from cortend.registry.route import Route
 from cortend.registry.settings import PUSH, Endpoint, RegistrySettings, is_loopback
@@ -80,11 +81,26 @@ class RegistryClient:
     ) -> AsyncIterator[Route]:
         """Requests to the reference's repository at the registry and its mirrors. Raises Unavailable for a
         configuration that cannot be used."""
+        async with self._open(reference, credentials, scopes, self._tokens) as route:
+            yield route
+
+    @asynccontextmanager
+    async def _open(
+        self,
+        reference: Reference,
+        credentials: Credentials | None,
+        scopes: Sequence[str],
+        tokens: TokenCache,
+        *,
+        login: bool = False,
+    ) -> AsyncIterator[Route]:
         settings = self._settings
         found = await asyncio.to_thread(self._read_endpoints, settings, reference.domain)
         async with AsyncExitStack() as stack:
             transports = []
             for number, (endpoint, context) in enumerate(found):
+                if login and not endpoint.own:
+                    continue
                 client = await stack.enter_async_context(self._client(settings, endpoint, context))
                 others = [later.capabilities for later, _ in found[number + 1 :] if not later.fallback]
                 transports.append(
@@ -94,13 +110,20 @@ class RegistryClient:
                         endpoint,
                         reference,
                         credentials,
-                        self._tokens,
+                        tokens,
                         scopes,
+                        offline=login,
                         # Where another host can do the same, that is quicker than waiting for this one.
                         attempts=1 if any(endpoint.capabilities & other for other in others) else settings.attempts,
                     )
                 )
             yield Route(reference.domain, transports)
+
+    async def login(self, domain: str, credentials: Credentials) -> str:
+        """See core.registry."""
+        reference = Reference(domain, "")
+        async with self._open(reference, credentials, (), TokenCache(), login=True) as route:
+            return await log_in(route)
 
     def _read_endpoints(self, settings: RegistrySettings, domain: str) -> list[tuple[Endpoint, ssl.SSLContext]]:
         return [

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from corten_shared.errors import CortenError, Unavailable
 from cortend.registry.problems import SpeaksNoTLS, SpeaksTLS, Unreachable
+from cortend.registry.settings import ANY
 from cortend.registry.transport import Transport
 
 log = logging.getLogger(__name__)
@@ -58,12 +59,13 @@ class Route:
         raise _worst(problems)
 
     def _able(self, capability: str) -> list[Transport]:
-        able = [t for t in self._transports if capability in t.endpoint.capabilities]
+        able = [t for t in self._transports if capability == ANY or capability in t.endpoint.capabilities]
         if not able:
+            lack = f"has the capability '{capability}'" if capability else "takes logins for it"
             raise Unavailable(
-                f"no host that is configured for registry {self._domain} has the capability '{capability}'",
+                f"no host that is configured for registry {self._domain} {lack}",
                 subject=self._domain,
-                hint="add it to `capabilities` of a host in the registry's hosts.toml",
+                hint="see the registry's hosts.toml",
             )
         return able
 

@@ -24,6 +24,9 @@ PULL, RESOLVE, PUSH = "pull", "resolve", "push"
 CAPABILITIES = frozenset({PULL, RESOLVE, PUSH})
 """What an endpoint may be asked for: content by its digest, what a tag means now, taking content."""
 
+ANY = ""
+"""What every endpoint can do: take a login."""
+
 _ALIASES = {"docker.io": "registry-1.docker.io"}
 
 

@@ -48,6 +48,7 @@ class Transport:
         scopes: Sequence[str] = (),
         *,
         attempts: int = 0,
+        offline: bool = False,
     ) -> None:
         self.endpoint = endpoint
         self._client = client
@@ -59,9 +60,13 @@ class Transport:
         self._dial = endpoint.timeout or settings.connect_timeout
         self._waited = 0.0
         self._pushes = any("push" in scope.rpartition(":")[2].split(",") for scope in scopes)
-        self._auth = Authorizer(
-            self._base, scopes, credentials if endpoint.own else None, tokens, self._exchange
-        )
+        login = credentials if endpoint.own else None
+        self._auth = Authorizer(self._base, scopes, login, tokens, self._exchange, offline=offline)
+
+    @property
+    def identity(self) -> str:
+        """The identity token that the last token came with, when it was asked for (`offline`)."""
+        return self._auth.identity
 
     def widen(self, *scopes: str) -> None:
         """Have the next token reach further, as `repository:other/app:pull` for a blob that is mounted from there."""

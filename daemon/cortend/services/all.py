@@ -14,6 +14,7 @@ from cortend.core.snapshots import Snapshotter
 from cortend.core.workers import Workers
 from cortend.services.archive import ArchiveService
 from cortend.services.collect import CollectService
+from cortend.services.commit import CommitService
 from cortend.services.containers import ContainerService
 from cortend.services.events import EventService
 from cortend.services.exec import ExecService
@@ -24,6 +25,7 @@ from cortend.services.image_save import ImageSaveService
 from cortend.services.images import ImageService
 from cortend.services.pull import PullService
 from cortend.services.push import PushService
+from cortend.services.registries import RegistryService
 from cortend.services.snapshots import SnapshotService
 from cortend.services.system import SystemService
 from cortend.services.volumes import VolumeService
@@ -41,8 +43,10 @@ class Services:
     saves: ImageSaveService
     loads: ImageLoadService
     comparer: Comparer
+    commits: CommitService
     pulls: PullService
     pushes: PushService
+    registries: RegistryService
     volumes: VolumeService
     system: SystemService
     collect: CollectService

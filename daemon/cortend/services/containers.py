@@ -24,6 +24,7 @@ from cortend.core.runtime import TaskKey, TaskRuntime
 from cortend.core.snapshots import Snapshotter
 from cortend.core.workers import Workers
 from cortend.services import checks
+from cortend.services.container_logs import ContainerLogs
 from cortend.services.images import ImageService
 from cortend.services.merge import anonymous_volumes, labels_of, merge
 from cortend.services.names import check_name, new_id, random_name
@@ -55,6 +56,7 @@ class ContainerService(ContainerObserver):
         volumes: VolumeService,
         runtime: TaskRuntime,
         supervisor: Supervisor,
+        logs: ContainerLogs,
         specs: SpecBuilder,
         workers: Workers,
         request_gc: Callable[[], None],
@@ -65,6 +67,7 @@ class ContainerService(ContainerObserver):
         self._snapshotters = snapshotters
         self._images = images
         self._volumes = volumes
+        self._logs = logs
         self._specs = specs
         self._request_gc = request_gc
         supervisor.reaper = self
@@ -85,6 +88,7 @@ class ContainerService(ContainerObserver):
             return await self._create_on_rootfs(ns, name, request)
         image = await self._images.for_container(ns, request.image, request.platform)
         spec = merge(request.spec, image.config.config)
+        spec = spec.model_copy(update={"log": self._logs.checked(spec.log)})
         warnings = checks.check(spec, self._runtime)
         container_id = new_id()
         key = TaskKey(ns, container_id)
@@ -303,11 +307,23 @@ class ContainerService(ContainerObserver):
                 raise Conflict(f"container {key.id} is not running")
             if view.task.status is wanted:
                 raise Conflict(f"container {ref} is {'already' if pausing else 'not'} paused")
-            await (self._runtime.pause(key) if pausing else self._runtime.resume(key))
-            await self._workers.run(
-                self._put_task, key, view.task.model_copy(update={"status": wanted}),
-                "/tasks/paused" if pausing else "/tasks/resumed", view.record,
-            )  # fmt: skip
+            await self.freeze(view, wanted)
+
+    async def freeze(self, view: ContainerView, wanted: TaskStatus, *, held: bool = False) -> None:
+        """Pause or resume a container that is not so yet. The caller holds its lock.
+
+        `held`: it will be resumed soon; a daemon that is killed before does it when it starts again.
+        """
+        key, pausing = TaskKey(view.ns, view.record.id), wanted is TaskStatus.PAUSED
+        if view.task is None:
+            raise Conflict(f"container {key.id} is not running")
+        task = view.task.model_copy(update={"status": wanted, "held": held})
+        topic = "/tasks/paused" if pausing else "/tasks/resumed"
+        if held:  # first the row: frozen without it, the container would stay so
+            await self._workers.run(self._put_task, key, task, topic, view.record)
+        await (self._runtime.pause(key) if pausing else self._runtime.resume(key))
+        if not held:
+            await self._workers.run(self._put_task, key, task, topic, view.record)
 
     def _put_task(self, key: TaskKey, task: TaskRecord, topic: str, record: ContainerRecord) -> None:
         with self._metadata.update() as tx:

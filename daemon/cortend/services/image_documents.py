@@ -19,6 +19,7 @@ from corten_shared.models.oci import (
     DOCKER_CONFIG,
     INDEXES,
     LAYER_COMPRESSION,
+    MANIFESTS,
     OCI_CONFIG,
     OCI_MANIFEST,
     Descriptor,
@@ -29,7 +30,7 @@ from corten_shared.models.oci import (
 from corten_shared.reference import Reference
 from cortend.core import platforms
 from cortend.core.content import ContentStore
-from cortend.core.documents import MAX_INDEX_DEPTH, parse_config, parse_index, parse_manifest
+from cortend.core.documents import MAX_INDEX_DEPTH, load_json, parse_config, parse_index, parse_manifest
 from cortend.services import sources
 
 MAX_DOCUMENT = 4 << 20
@@ -101,6 +102,12 @@ class DocumentStore:
         info = self._content.info(ns, image.manifest_digest)
         media_type = image.manifest.media_type or OCI_MANIFEST
         return Descriptor(mediaType=media_type, digest=info.digest, size=info.size)
+
+    def load_manifest(self, ns: str, digest: str) -> ImageDocuments:
+        """The image of one manifest, whichever kind that is. Raises as load."""
+        found = load_json(self.read(ns, digest), f"manifest {digest}").get("mediaType")
+        media_type = found if found in MANIFESTS else OCI_MANIFEST
+        return self.load(ns, Descriptor(mediaType=media_type, digest=digest, size=0))
 
     def forget(self, ns: str, digest: str) -> None:
         """Drop what is remembered of a target: an image was removed, or an index has more platforms now."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from corten_shared import digest as digests
 from corten_shared import times
@@ -23,6 +24,7 @@ from corten_shared.models.oci import (
 )
 from corten_shared.reference import parse_normalized
 from cortend.core import platforms, trace
+from cortend.core.archives import Recoder, Source
 from cortend.core.content import ContentStore
 from cortend.core.metadata import Metadata
 from cortend.core.workers import Workers
@@ -35,7 +37,8 @@ from cortend.services.unpack import Unpacker
 
 _LAYER_TYPES = {"none": OCI_LAYER, "gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD}
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
-_REFUSED_MAGIC = {b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
+_RECODED_MAGIC = {b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
+_LONGEST_MAGIC = 6
 
 
 class ImageImporter:
@@ -48,6 +51,8 @@ class ImageImporter:
         content: ContentStore,
         documents: DocumentStore,
         unpacker: Unpacker,
+        recoder: Recoder,
+        source: Source,
         workers: Workers,
         snapshotter: str,
     ) -> None:
@@ -55,8 +60,20 @@ class ImageImporter:
         self._content = content
         self._documents = documents
         self._unpacker = unpacker
+        self._recoder = recoder
+        self._source = source
         self._workers = workers
         self._snapshotter = snapshotter
+
+    async def import_url(
+        self, ns: str, url: str, name: str, *, platform: str, message: str, config: RunConfig
+    ) -> AsyncGenerator[ImageRecord | None, None]:
+        """See ImageService.import_url."""
+        async with self._source.open(url) as chunks:
+            yield None
+            yield await self.import_rootfs(
+                ns, chunks, name, platform=platform, message=message or f"Imported from {shown_url(url)}", config=config
+            )
 
     async def import_rootfs(
         self, ns: str, chunks: AsyncIterator[bytes], name: str, *, platform: str, message: str, config: RunConfig
@@ -67,10 +84,8 @@ class ImageImporter:
             raise InvalidArgument("cannot import digest reference", subject=name)
         made_for = platforms.parse(platform, self._documents.host)
         async with temporary_lease(self._metadata, self._workers, ns, "import") as lease:
-            digest, size = await self._take_in(ns, chunks, lease)
+            layer, compression = await self._take_in(ns, chunks, lease)
             trace.point("import.layer.taken")
-            compression = await self._workers.run(self._compression, ns, digest)
-            layer = Descriptor(mediaType=_LAYER_TYPES[compression], digest=digest, size=size)
             try:
                 applied = await self._unpacker.unpack_alone(ns, self._snapshotter, layer, compression, lease)
             except DataLoss as error:  # there is no registry to fetch it from again
@@ -82,26 +97,32 @@ class ImageImporter:
             trace.point("import.image.named")
             return record
 
-    async def _take_in(self, ns: str, chunks: AsyncIterator[bytes], lease: str) -> tuple[str, int]:
-        """The stream as a blob: its digest and size. What came of a stream that fails is dropped."""
+    async def _take_in(self, ns: str, chunks: AsyncIterator[bytes], lease: str) -> tuple[Descriptor, str]:
+        """The stream as a layer's blob, and its compression. What came of a stream that fails is dropped."""
+        head, whole = await _peeked(chunks)
+        if not head:
+            raise InvalidArgument("the archive to import is empty")
+        if not head.startswith(tuple(_RECODED_MAGIC)):
+            compression = next((name for magic, name in _MAGIC.items() if head.startswith(magic)), "none")
+            return await self._keep(ns, whole, compression, lease), compression
+        # No media type says bzip2 or xz: the layer is a gzip one.
+        recoding = await self._recoder.recode(whole, "gzip")
+        try:
+            return await self._keep(ns, recoding, "gzip", lease), "gzip"
+        except DataLoss as error:  # there is no registry to fetch it from again
+            raise InvalidArgument(f"the archive to import is damaged: {error.message}") from error
+        finally:
+            await recoding.aclose()
+
+    async def _keep(self, ns: str, chunks: AsyncIterator[bytes], compression: str, lease: str) -> Descriptor:
         async with writing(self._content, self._workers, ns, f"import-{lease}", lease=lease) as hops:
             hops.drop = True
             async for chunk in chunks:
                 await hops.gather(chunk)
             await hops.flush()
             digest, size = hops.writer.digest, hops.writer.offset
-            if not size:
-                raise InvalidArgument("the archive to import is empty")
             await hops.commit(size)
-        return digest, size
-
-    def _compression(self, ns: str, digest: str) -> str:
-        with self._content.open(ns, digest) as blob:
-            head = blob.read(8)
-        for magic, name in _REFUSED_MAGIC.items():
-            if head.startswith(magic):
-                raise InvalidArgument(f"archives compressed with {name} cannot be imported", hint="use gzip or zstd")
-        return next((name for magic, name in _MAGIC.items() if head.startswith(magic)), "none")
+        return Descriptor(mediaType=_LAYER_TYPES[compression], digest=digest, size=size)
 
     def _store(self, ns: str, name: str, layer: Descriptor, config: bytes, diff_id: str, lease: str) -> ImageRecord:
         described = Descriptor(mediaType=OCI_CONFIG, digest=digests.of(config), size=len(config))
@@ -120,6 +141,26 @@ class ImageImporter:
             attributes = {"action": "import", "name": name or described.digest, "id": described.digest}
             tx.emit(ns, "/images/create", record.name, attributes)
         return record
+
+
+def shown_url(url: str) -> str:
+    """A URL to show and to keep: without a login and a query, where secrets live."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+async def _peeked(chunks: AsyncIterator[bytes]) -> tuple[bytes, AsyncIterator[bytes]]:
+    """The first bytes of a stream, and the whole stream."""
+    head = b""
+    while len(head) < _LONGEST_MAGIC and (chunk := await anext(chunks, None)) is not None:
+        head += chunk
+
+    async def whole() -> AsyncGenerator[bytes, None]:
+        yield head
+        async for chunk in chunks:
+            yield chunk
+
+    return head, whole()
 
 
 def _config(config: RunConfig, platform: Platform, diff_id: str, message: str) -> bytes:

@@ -81,7 +81,7 @@ class ImageSaveService:
         """
         if not names:
             raise InvalidArgument("no images to save: names must not be empty")
-        async with temporary_lease(self._metadata, self._workers, ns, "save") as lease:
+        async with temporary_lease(self._metadata, self._workers, ns, "save", transient=True) as lease:
             plan = await finished(self._workers.run_slow(self._plan, ns, names, wanted, lease))
             yield _head(plan)
             for digest, size in {**plan.documents, **plan.layers}.items():

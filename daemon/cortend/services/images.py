@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import NamedTuple
 
 from corten_shared import times
@@ -11,6 +12,7 @@ from corten_shared.models.image import ImageRecord
 from corten_shared.models.oci import ImageConfig, RunConfig
 from corten_shared.reference import parse_normalized
 from cortend.core import platforms, trace
+from cortend.core.archives import Recoder, Source
 from cortend.core.content import ContentStore
 from cortend.core.metadata import Metadata
 from cortend.core.workers import Workers
@@ -72,6 +74,8 @@ class ImageService:
         content: ContentStore,
         documents: DocumentStore,
         unpacker: Unpacker,
+        recoder: Recoder,
+        source: Source,
         workers: Workers,
         snapshotter: str,
         request_gc: Callable[[], None],
@@ -89,6 +93,8 @@ class ImageService:
             content=content,
             documents=documents,
             unpacker=unpacker,
+            recoder=recoder,
+            source=source,
             workers=workers,
             snapshotter=snapshotter,
         )
@@ -214,6 +220,27 @@ class ImageService:
         self._request_gc()
         return result
 
+    async def import_url(
+        self,
+        ns: str,
+        url: str,
+        name: str = "",
+        *,
+        platform: str = "",
+        message: str = "",
+        config: RunConfig | None = None,
+    ) -> AsyncGenerator[ImageView | None, None]:
+        """As import_rootfs, of what is behind an http or https URL: None once it begins to come, then the image.
+
+        Raises Unavailable too.
+        """
+        records = self._importer.import_url(
+            ns, url, name, platform=platform, message=message, config=config or RunConfig()
+        )
+        async with contextlib.aclosing(records):
+            async for record in records:
+                yield None if record is None else await self._workers.run(self._catalog.view_of, ns, record)
+
     async def import_rootfs(
         self,
         ns: str,
@@ -224,7 +251,7 @@ class ImageService:
         message: str = "",
         config: RunConfig | None = None,
     ) -> ImageView:
-        """Make an image of one layer from a tar (plain, gzip or zstd). Without `name` it is dangling.
+        """Make an image of one layer from a tar (plain, gzip, bzip2, xz or zstd). Without `name` it is dangling.
 
         Raises InvalidArgument (name, platform, archive), ResourceExhausted. Nothing is kept when it fails.
         """

@@ -26,6 +26,7 @@ from cortend.core.runtime import IO, Handle, TaskKey, TaskRuntime
 from cortend.core.snapshots import Snapshotter
 from cortend.core.workers import Workers
 from cortend.services import hostfiles
+from cortend.services.logfiles import LOG_NAME
 from cortend.services.oci_spec import PINNED, SpecBuilder, pinned
 from cortend.services.settings import ContainerSettings
 
@@ -190,7 +191,7 @@ class Launcher:
 
     def _io(self, key: TaskKey, record: ContainerRecord) -> IO:
         spec = record.spec
-        keep = None if spec.log.driver == "none" else self._settings.logs(*key) / "container.log"
+        keep = None if spec.log.driver == "none" else self._settings.logs(*key) / LOG_NAME
         return IO(terminal=spec.tty, stdin=spec.open_stdin, stdin_once=spec.stdin_once, log_path=keep)
 
     def _release(self, key: TaskKey) -> None:

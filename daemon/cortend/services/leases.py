@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 LIFE = 24 * 3600
 """Seconds until a lease ends that nobody deleted: the daemon was killed in between."""
 
+TRANSIENT = "corten.transient"
+"""Label of leases that hold what an operation only reads: after a crash they keep nothing that anybody waits for."""
+
 
 _given: ContextVar[str | None] = ContextVar("lease", default=None)
 
@@ -46,18 +49,25 @@ def given_lease() -> str | None:
 
 
 @asynccontextmanager
-async def temporary_lease(metadata: Metadata, workers: Workers, ns: str, purpose: str) -> AsyncIterator[str]:
-    """The id of a new lease, deleted in the end; or of the client's, which is its own to delete."""
+async def temporary_lease(
+    metadata: Metadata, workers: Workers, ns: str, purpose: str, *, transient: bool = False
+) -> AsyncIterator[str]:
+    """The id of a new lease, deleted in the end; or of the client's, which is its own to delete.
+
+    After a crash it keeps what was made for the next attempt, unless it is `transient`: then the next start ends it.
+    """
     if (given := _given.get()) is not None:
         yield given
         return
     lease_id = f"{purpose}-{secrets.token_hex(8)}"
-    expire = times.format_rfc3339(times.now() + LIFE * 1_000_000_000)
+    labels = {EXPIRE: times.format_rfc3339(times.now() + LIFE * 1_000_000_000)}
+    if transient:
+        labels[TRANSIENT] = ""
 
     def create() -> None:
         with metadata.update() as tx:
             tx.namespaces.ensure(ns)
-            tx.leases.create(ns, Lease(id=lease_id, labels={EXPIRE: expire}, created_at=times.now()))
+            tx.leases.create(ns, Lease(id=lease_id, labels=labels, created_at=times.now()))
 
     def delete() -> None:
         try:
@@ -74,3 +84,18 @@ async def temporary_lease(metadata: Metadata, workers: Workers, ns: str, purpose
         yield lease_id
     finally:
         await finished(workers.run(delete))
+
+
+def end_transient(metadata: Metadata) -> None:
+    """Delete the transient leases of a daemon that was killed. Blocks; for the start."""
+    with metadata.view() as tx:
+        left = [
+            (namespace.name, lease.id)
+            for namespace in tx.namespaces.list()
+            for lease in tx.leases.list(namespace.name)
+            if TRANSIENT in lease.labels
+        ]
+    if left:
+        with metadata.update() as tx:
+            for ns, lease_id in left:
+                tx.leases.delete(ns, lease_id)

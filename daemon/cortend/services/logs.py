@@ -1,9 +1,9 @@
-"""Reading what conmon wrote down: lines with their time and stream, from the end or followed.
+"""Reading what conmon wrote down: lines with their time and stream, from the end, from a position, or followed.
 
 The format is CRI's (kubernetes, kubelet/kuberuntime/logs): `TIME STREAM TAG CONTENT\\n`, TIME in RFC 3339
 with nanoseconds,
-STREAM stdout or stderr, TAG F for a full line and P for a piece of one that goes on. Rotated files carry a number:
-`container.log.2`, `container.log.1`, `container.log`, oldest first.
+STREAM stdout or stderr, TAG F for a full line and P for a piece of one that goes on. `logfiles` says how the log is cut
+into files.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import BinaryIO
 
 from corten_shared.errors import CortenError
 from corten_shared.times import parse_rfc3339
+from cortend.services.logfiles import parts_of
 from cortend.services.requests import LogLine, LogOptions
 
-LOG_NAME = "container.log"
 _BLOCK = 256 << 10
 _MAX_LINE = 1 << 20
 _STREAMS = {b"stdout": 1, b"stderr": 2}
@@ -59,24 +59,18 @@ def _seconds(text: str) -> int:
     return value
 
 
-def files_of(directory: Path) -> list[Path]:
-    """The log's files that exist, oldest first."""
-    rotated = sorted(
-        (path for path in directory.glob(f"{LOG_NAME}.*") if path.suffix[1:].isdecimal()),
-        key=lambda path: -int(path.suffix[1:]),
-    )
-    return [*rotated, directory / LOG_NAME]
-
-
 class LogReader:
     """Reads one container's log. Blocking: use it from a worker, `read` in pieces."""
 
-    def __init__(self, directory: Path, options: LogOptions) -> None:
+    def __init__(self, directory: Path, options: LogOptions, *, position: int = 0) -> None:
         self._options = options
         self._directory = directory
         self._lines = self._history()
         self._file: BinaryIO | None = None
         self._rest = b""
+        self._position = position
+        self.consumed = position
+        """Where the line that was given last ends in the log's stream (`logfiles`)."""
 
     def read(self, count: int = 2000) -> list[LogLine]:
         """The next lines, at most `count`; empty when there are no more for now."""
@@ -88,7 +82,7 @@ class LogReader:
             if len(lines) >= count or size >= _BLOCK:
                 return lines
         if not lines and self._options.follow:
-            self._lines = self._fresh()
+            self._lines = filter(self._accepts, self._forward())
             return [line for _, line in zip(range(count), self._lines, strict=False)]
         return lines
 
@@ -99,36 +93,36 @@ class LogReader:
             self._file = None
 
     def _history(self) -> Iterator[LogLine]:
-        paths = files_of(self._directory)
         tail = self._options.tail
-        wanted = self._tail(paths, tail) if tail is not None else self._all(paths)
-        for line in wanted:
-            if self._accepts(line):
-                yield line
+        wanted = self._tail(tail) if tail is not None else self._forward()
+        yield from filter(self._accepts, wanted)
 
-    def _all(self, paths: list[Path]) -> Iterator[LogLine]:
-        for path in paths:
-            file = self._open(path)
-            if file is not None:
-                yield from self._drain(file)
-
-    def _tail(self, paths: list[Path], count: int) -> Iterator[LogLine]:
+    def _tail(self, count: int) -> Iterator[LogLine]:
         """The last `count` whole lines of the streams asked for, found from the end of each file.
 
-        The current file stays open where its whole lines end: a follower goes on from there.
+        The newest file stays open where its whole lines end: a follower goes on from there.
         """
-        found: deque[LogLine] = deque()
-        current = self._open(paths[-1])
-        end = _end_of_lines(current) if current is not None else 0
-        complete = current is not None and self._collect(current, end, count, found)
-        for path in reversed(paths[:-1]):
-            if complete:
-                break
-            with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
-                complete = self._collect(file, _end_of_lines(file), count, found)
-        yield from found
-        if current is not None:
-            current.seek(end)
+        with contextlib.ExitStack() as stack:
+            files = [stack.enter_context(file) for file in self._open_all()]
+            ends = [_end_of_lines(file) for file in files]
+            found: deque[LogLine] = deque()
+            for file, end in zip(reversed(files), reversed(ends), strict=True):
+                if self._collect(file, end, count, found):
+                    break
+            yield from found
+            if files:
+                self._file = os.fdopen(os.dup(files[-1].fileno()), "rb")
+                self._file.seek(ends[-1])
+                self._position += ends[-1]
+
+    def _open_all(self) -> list[BinaryIO]:
+        """Every file of the log; `position` becomes where the newest begins. Those that vanish meanwhile are old."""
+        files: list[BinaryIO] = []
+        for part in parts_of(self._directory):
+            with contextlib.suppress(FileNotFoundError):
+                files.append(part.path.open("rb"))
+                self._position = part.start
+        return files
 
     def _collect(self, file: BinaryIO, end: int, count: int, found: deque[LogLine]) -> bool:
         """Put the file's last lines before those in `found`; whether there are `count` whole ones now."""
@@ -144,33 +138,50 @@ class LogReader:
             found.appendleft(line)
         return False
 
-    def _open(self, path: Path) -> BinaryIO | None:
+    def _forward(self) -> Iterator[LogLine]:
+        """From where it stands to the end of what is written now, through every file on the way."""
+        while True:
+            if self._file is not None:
+                yield from self._drain(self._file)
+            if not self._go_on():
+                return
+
+    def _go_on(self) -> bool:
+        """Open the file that holds the next byte; False when there is none, or it is not written yet."""
+        parts = parts_of(self._directory)
+        here = next((part for part in reversed(parts) if part.start <= self._position < part.end), None)
+        if here is None:
+            # What begins later: either conmon has a new, empty file, or what was next has been removed as too old.
+            here = next((part for part in parts if part.start >= self._position and part.end > self._position), None)
+        if here is None:
+            return False
+        if self._file is not None and here.start <= self._position and self._has_open(here.path):
+            return os.fstat(self._file.fileno()).st_size > self._file.tell()
         self.close()
         self._rest = b""
         with contextlib.suppress(FileNotFoundError):
-            self._file = path.open("rb")
-        return self._file
+            self._file = here.path.open("rb")
+            self._file.seek(max(0, self._position - here.start))
+            self._position = max(self._position, here.start)
+        return True
 
-    def _fresh(self) -> Iterator[LogLine]:
-        """What was written since, also after the file was rotated: the old one is read to its end first."""
-        current = self._directory / LOG_NAME
-        if self._file is None and self._open(current) is None:
-            return
+    def _has_open(self, path: Path) -> bool:
         assert self._file is not None
-        yield from filter(self._accepts, self._drain(self._file))
-        with contextlib.suppress(FileNotFoundError):
-            if current.stat().st_ino != os.fstat(self._file.fileno()).st_ino:
-                yield from filter(self._accepts, self._drain(self._file))
-                file = self._open(current)
-                if file is not None:
-                    yield from filter(self._accepts, self._drain(file))
+        try:
+            return path.stat().st_ino == os.fstat(self._file.fileno()).st_ino
+        except FileNotFoundError:
+            return False
 
     def _drain(self, file: BinaryIO) -> Iterator[LogLine]:
         while block := file.read(_BLOCK):
+            at = self._position - len(self._rest)
+            self._position += len(block)
             *complete, self._rest = (self._rest + block).split(b"\n")
             if len(self._rest) > _MAX_LINE:
                 self._rest = b""
             for raw in complete:
+                at += len(raw) + 1
+                self.consumed = at
                 if (line := parse_line(raw)) is not None:
                     yield line
 

@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,9 +88,9 @@ class PushService:
         slots = asyncio.Semaphore(concurrent) if concurrent else None
 
         async def run(board: Board) -> None:
-            async with self._begun(ns, order.target, credentials) as (lease, pusher):
+            async with self._lease(ns) as lease:
                 plan = await finished(self._workers.run_slow(self._planner.plan, ns, order, lease))
-                await self._push(_Run(ns, order.target, pusher, plan, board, slots))
+                await self._push(ns, order.target, plan, credentials, board, slots)
 
         return self._told(run, f"push {order.target}")
 
@@ -103,9 +103,11 @@ class PushService:
         """
 
         async def run(board: Board) -> None:
-            async with self._begun(ns, target, credentials) as (lease, pusher):
-                plan = await self._workers.run(self._planner.plan_object, ns, target, digest, media_type, lease)
-                await self._push(_Run(ns, target, pusher, plan, board, None))
+            async with self._lease(ns) as lease:
+                plan = await finished(
+                    self._workers.run(self._planner.plan_object, ns, target, digest, media_type, lease)
+                )
+                await self._push(ns, target, plan, credentials, board)
 
         return self._told(run, f"push {digest}")
 
@@ -125,25 +127,28 @@ class PushService:
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await task
 
-    @asynccontextmanager
-    async def _begun(
-        self, ns: str, target: Reference, credentials: Credentials | None
-    ) -> AsyncIterator[tuple[str, Pusher]]:
-        async with (
-            temporary_lease(self._metadata, self._workers, ns, "push") as lease,
-            self._registries.pusher(target, credentials) as pusher,
-        ):
-            yield lease, pusher
+    def _lease(self, ns: str) -> AbstractAsyncContextManager[str]:
+        return temporary_lease(self._metadata, self._workers, ns, "push", transient=True)
 
-    async def _push(self, run: _Run) -> None:
-        run.board.say(f"The push refers to repository [{run.target.name}]")
+    async def _push(
+        self,
+        ns: str,
+        target: Reference,
+        plan: PushPlan,
+        credentials: Credentials | None,
+        board: Board,
+        slots: asyncio.Semaphore | None = None,
+    ) -> None:
+        board.say(f"The push refers to repository [{target.name}]")
         trace.point("push.planned")
-        await self._send_blobs(run)
-        for document in run.plan.documents.values():
-            await self._send_document(run, document)
-        trace.point("push.parts.sent")
-        for top in run.plan.tops:
-            await self._name(run, top)
+        async with self._registries.pusher(target, credentials) as pusher:
+            run = _Run(ns, target, pusher, plan, board, slots)
+            await self._send_blobs(run)
+            for document in plan.documents.values():
+                await self._send_document(run, document)
+            trace.point("push.parts.sent")
+            for top in plan.tops:
+                await self._name(run, top)
         await finished(self._workers.run(self._record, run))
 
     # -- blobs ------------------------------------------------------------------------------------------------------

@@ -5,17 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from cortend.services.log_options import LogDefaults
+
 
 @dataclass(frozen=True, slots=True)
 class ContainerSettings:
     """Paths and defaults for containers. `data` is `<root>/containers`; times in seconds; `dns` replaces the
-    host's resolvers where it is not empty."""
+    host's resolvers where it is not empty; `log` holds for containers that ask for nothing else."""
 
     data: Path
     snapshotter: str = "overlayfs"
     stop_timeout: int = 10
     dns: tuple[str, ...] = ()
     init_path: str = ""
+    log: LogDefaults = LogDefaults()  # noqa: RUF009 - an immutable tuple
 
     def directory(self, ns: str, container_id: str) -> Path:
         """Where a container keeps what is not in its snapshot: host files and logs."""

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 
-from corten_shared.errors import Conflict, NotFound
+from corten_shared.errors import Conflict, InvalidArgument, NotFound
 from corten_shared.models.image import PullProgress
-from corten_shared.models.oci import Descriptor
-from corten_shared.models.snapshot import Kind
+from corten_shared.models.oci import LAYER_COMPRESSION, OCI_LAYER_GZIP, Descriptor
+from corten_shared.models.snapshot import Kind, Mount
 from cortend.core.content import ContentStore
+from cortend.core.diff import Comparer, LayerReading
 from cortend.core.documents import sniff_media_type
 from cortend.core.metadata import Metadata
 from cortend.core.snapshots import Snapshotter
 from cortend.core.workers import Workers
+from cortend.services.hops import writing
 from cortend.services.image_documents import DocumentStore, ImageDocuments, check_manifest, config_labels
 from cortend.services.leases import temporary_lease
 from cortend.services.progress import ProgressBoard, short
@@ -35,6 +37,7 @@ class SnapshotService:
         snapshotters: Mapping[str, Snapshotter],
         documents: DocumentStore,
         unpacker: Unpacker,
+        comparer: Comparer,
         workers: Workers,
         default: str,
         request_gc: Callable[[], None],
@@ -44,6 +47,7 @@ class SnapshotService:
         self._snapshotters = snapshotters
         self._documents = documents
         self._unpacker = unpacker
+        self._comparer = comparer
         self._workers = workers
         self._default = default
         self._request_gc = request_gc
@@ -104,6 +108,56 @@ class SnapshotService:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await task
+
+    async def diff(
+        self,
+        ns: str,
+        snapshotter: str,
+        upper: str,
+        lower: str | None = None,
+        *,
+        media_type: str = OCI_LAYER_GZIP,
+        keep: Mapping[str, str] | None = None,
+    ) -> AsyncGenerator[bytes, None]:
+        """What `upper` has differently from `lower` (None: its parent), as a layer. `keep`, labels: as content, too.
+
+        Raises NotFound, and as Comparer.compare; InvalidArgument for a media type that is no layer's.
+        """
+        compression = LAYER_COMPRESSION.get(media_type)
+        if compression is None:
+            known = ", ".join(sorted(LAYER_COMPRESSION))
+            raise InvalidArgument(f"not a layer's media type: {media_type[:200]!r}", hint=f"one of {known}")
+        below, above = await self._workers.run(self._pair, self.named(snapshotter), ns, upper, lower)
+        reading = await self._comparer.compare(below, above, compression=compression)
+        try:
+            if keep is None:
+                async for chunk in reading:
+                    yield chunk
+                return
+            async with contextlib.aclosing(self._kept(ns, reading, keep)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        finally:
+            await reading.aclose()
+
+    async def _kept(self, ns: str, reading: LayerReading, labels: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
+        """The layer on its way; once it is whole it is a blob, with the labels."""
+        async with (
+            temporary_lease(self._metadata, self._workers, ns, "diff") as lease,
+            writing(self._content, self._workers, ns, f"diff-{lease}", lease=lease) as hops,
+        ):
+            hops.drop = True
+            async for chunk in reading:
+                await hops.gather(chunk)
+                yield chunk
+            packed = reading.packed
+            await hops.commit(packed.size, packed.digest)
+            await self._workers.run(self._content.update, ns, packed.digest, dict(labels))
+
+    @staticmethod
+    def _pair(snapshotter: Snapshotter, ns: str, upper: str, lower: str | None) -> tuple[list[Mount], list[Mount]]:
+        below = snapshotter.stat(ns, upper).parent if lower is None else lower
+        return snapshotter.mounts(ns, below) if below else [], snapshotter.mounts(ns, upper)
 
     def _image(self, ns: str, digest: str) -> ImageDocuments:
         info = self._content.info(ns, digest)

@@ -19,6 +19,7 @@ from cortend.core.metadata import Metadata, Transaction
 from cortend.core.runtime import Exit, Handle, TaskKey, TaskRuntime
 from cortend.core.workers import Workers
 from cortend.services.background import Background
+from cortend.services.container_logs import ContainerLogs
 from cortend.services.launch import Launcher
 from cortend.services.locks import Locks
 from cortend.services.requests import WaitResult
@@ -56,6 +57,7 @@ class Supervisor:
         metadata: Metadata,
         runtime: TaskRuntime,
         launcher: Launcher,
+        logs: ContainerLogs,
         workers: Workers,
         boot_id: str,
     ) -> None:
@@ -67,6 +69,7 @@ class Supervisor:
         self._metadata = metadata
         self._runtime = runtime
         self._launcher = launcher
+        self._logs = logs
         self._workers = workers
         self._boot_id = boot_id
         self._stopping: set[TaskKey] = set()
@@ -84,6 +87,7 @@ class Supervisor:
         """
         self._stopping.discard(key)
         try:
+            await self._logs.before_start(record)
             handle, _ = await self._launcher.create(key, record)
         except CortenError as error:
             self.pending.end(key)
@@ -138,7 +142,8 @@ class Supervisor:
     # -- exit -------------------------------------------------------------------------------------------------------
 
     def watch(self, key: TaskKey, record: ContainerRecord, handle: Handle) -> None:
-        """Await the task's end in the background."""
+        """Await the task's end in the background, and look after its log until then."""
+        self._logs.add(key, record)
         self.background.spawn(self._watch(key, record.spec.runtime, handle), f"watch {key.ns}/{key.id[:12]}")
 
     async def _watch(self, key: TaskKey, runtime: str, handle: Handle) -> None:
@@ -173,6 +178,7 @@ class Supervisor:
             self.waiters.removed(key, result)
         else:
             self.waiters.exited(key, result)
+        await self._logs.discard(key)
         await self._launcher.tear_down(key, runtime)
         if removed:
             self.pending.end(key)

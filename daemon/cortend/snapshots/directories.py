@@ -140,6 +140,16 @@ class Directories:
         if name in self.strays():
             remove_tree(os.fspath(self.root / name))
 
+    def shed(self, sid: int, names: Sequence[str]) -> None:
+        """Remove parts of a snapshot, as `remove` does the whole."""
+        for name in names:
+            with self._lock:
+                self._removals += 1
+                gone = f"rm-{_positive(sid)}-{self._removals}-{os.getpid()}"
+            with contextlib.suppress(FileNotFoundError):
+                (self.path(sid) / name).rename(self.root / gone)
+                self._reaper.add(gone)
+
     def targets(self, sid: int) -> list[str]:
         """Where `fs` is mounted: by itself, or as a layer of an overlay."""
         return list(_targets(self.files(sid)))
@@ -204,14 +214,14 @@ def _targets(files: Path) -> Iterator[str]:
     device = f"{os.major(number)}:{os.minor(number)}"
     for entry in read_mounts():
         if entry.fstype == "overlay":
-            found = own in _layers(entry.super_options)
+            found = own in layers_of(entry.super_options)
         else:
             found = entry.device == device and entry.root.endswith(tail) and own.endswith(entry.root)
         if found:
             yield entry.target
 
 
-def _layers(options: Sequence[str]) -> set[str]:
+def layers_of(options: Sequence[str]) -> set[str]:
     """The directories that an overlay is made of."""
     found: set[str] = set()
     for option in options:

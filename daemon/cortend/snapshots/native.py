@@ -42,6 +42,12 @@ class NativeDriver:
         """Of the whole copy."""
         return self._directories.usage(sid)
 
+    def seal(self, sid: int) -> None:
+        """A directory is as good below as above."""
+
+    def shed(self, sid: int) -> None:
+        """Nothing is left over."""
+
     def sync(self, sids: Sequence[int]) -> None:
         """As the contract says."""
         self._directories.sync(sids)

@@ -17,7 +17,7 @@ from cortend.core.snapshots import OVERLAY_MARKS
 from cortend.linux.mount import mounted
 from cortend.snapshots.directories import Directories
 
-_MAX_PARENTS = 500
+MAX_PARENTS = 500
 """What the kernel stacks (OVL_MAX_STACK)."""
 
 
@@ -32,8 +32,8 @@ class OverlayDriver:
 
     def create(self, sid: int, kind: Kind, parents: Sequence[int]) -> None:
         """Empty directories; `fs` of an active snapshot takes the nearest parent's owner and mode."""
-        if len(parents) > _MAX_PARENTS:
-            raise InvalidArgument(f"{len(parents)} layers are more than overlayfs stacks ({_MAX_PARENTS})")
+        if len(parents) > MAX_PARENTS:
+            raise InvalidArgument(f"{len(parents)} layers are more than overlayfs stacks ({MAX_PARENTS})")
         base = self._directories.files(parents[0]) if parents else None
 
         def fill(new: Path) -> None:
@@ -42,7 +42,7 @@ class OverlayDriver:
             if kind is Kind.ACTIVE:
                 (new / "work").mkdir(mode=0o700)
                 if base:
-                    _like(base, new / "fs")
+                    like(base, new / "fs")
 
         self._directories.create(sid, fill)
 
@@ -54,16 +54,22 @@ class OverlayDriver:
             if not lower:
                 return [Mount(type="bind", source=str(own), options=["rw", "rbind", OVERLAY_MARKS])]
             work = self._directories.path(sid) / "work"
-            return [_overlay(lower, f"upperdir={own}", f"workdir={work}")]
+            return [overlay_mount(lower, f"upperdir={own}", f"workdir={work}")]
         if kind is Kind.COMMITTED:
             lower.insert(0, str(own))
         if len(lower) > 1:
-            return [_overlay(lower, "ro")]
+            return [overlay_mount(lower, "ro")]
         return [Mount(type="bind", source=lower[0] if lower else str(own), options=["ro", "rbind"])]
 
     def usage(self, sid: int) -> Usage:
         """Of the snapshot's own layer."""
         return self._directories.usage(sid)
+
+    def seal(self, sid: int) -> None:
+        """A directory is as good below as above."""
+
+    def shed(self, sid: int) -> None:
+        """Nothing is left over."""
 
     def sync(self, sids: Sequence[int]) -> None:
         """As the contract says."""
@@ -111,7 +117,7 @@ def require_support(root: str | os.PathLike[str]) -> None:
         for path in paths.values():
             path.mkdir()
         (paths["two"] / "file").touch()
-        mount = _overlay(
+        mount = overlay_mount(
             [str(paths["one"]), str(paths["two"])], f"upperdir={paths['upper']}", f"workdir={paths['work']}"
         )
         try:
@@ -133,13 +139,14 @@ def supported(root: str | os.PathLike[str]) -> bool:
     return True
 
 
-def _overlay(lower: Sequence[str], *options: str) -> Mount:
+def overlay_mount(lower: Sequence[str], *options: str) -> Mount:
+    """An overlay of these layers, the topmost first."""
     # index=off: many mounts share a layer. The others off: a layer must make sense by itself, in any stack.
     fixed = ["index=off", "redirect_dir=off", "metacopy=off"]
     return Mount(type="overlay", source="overlay", options=[*options, f"lowerdir={':'.join(lower)}", *fixed])
 
 
-def _like(source: Path, target: Path) -> None:
+def like(source: Path, target: Path) -> None:
     """Owner and mode: the topmost directory's are what the merged root shows."""
     found = source.stat()
     os.chown(target, found.st_uid, found.st_gid)

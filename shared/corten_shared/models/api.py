@@ -233,6 +233,24 @@ class ContainerCreated(Record):
     warnings: list[str] = []
 
 
+class ContainerCommit(Record):
+    """An image to make of a container; `changes` are Dockerfile instructions (`CMD ["sh"]`, `ENV A=1`)."""
+
+    reference: str = ""
+    author: str = ""
+    message: str = ""
+    pause: bool = True
+    changes: list[str] = []
+    compression: Literal["gzip", "zstd", "none"] = "gzip"
+
+
+class ContainerCommitted(Record):
+    """The image that was made: its record, and the digest of its config (docker's image id)."""
+
+    record: ImageRecord
+    id: str
+
+
 class ContainerDetail(Record):
     """A container with its last task and its place on a network; `status` in docker's word."""
 
@@ -370,6 +388,18 @@ class SnapshotCommit(Record):
     key: str
     labels: dict[str, str] = {}
     lease: str | None = None
+
+
+class SnapshotDiff(Record):
+    """Two snapshots to compare: `upper` with `lower`, or, when that is null, with its parent.
+
+    `keep` keeps the layer as content, with these labels.
+    """
+
+    upper: str
+    lower: str | None = None
+    media_type: str = "application/vnd.oci.image.layer.v1.tar+gzip"
+    keep: dict[str, str] | None = None
 
 
 class Cleaned(Record):

@@ -121,9 +121,9 @@ class RestartPolicy(Record):
 
 
 class LogSpec(Record):
-    """Where output goes: driver and its options (docker's names)."""
+    """Where output goes: driver (empty: the daemon's default) and its options (docker's names)."""
 
-    driver: str = "json-file"
+    driver: str = ""
     options: dict[str, str] = {}
 
 

@@ -33,6 +33,7 @@ class TaskRecord(Record):
 
     `exit_code` is None while it runs; 128+n where signal n ended it; 255 where nobody knows
     (`error` says why). `boot_id` tells runs of an earlier boot from those of this one.
+    `held`: it is paused for the daemon's own while (commit), not by a user.
     `runtime` is the name of the OCI runtime that made it, `pid` its init, `monitor` its conmon.
     """
 
@@ -48,6 +49,7 @@ class TaskRecord(Record):
     finished_at: Timestamp = 0
     restart_count: int = 0
     stop_requested: bool = False
+    held: bool = False
     boot_id: str = ""
 
 

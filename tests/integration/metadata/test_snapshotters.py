@@ -14,6 +14,7 @@ from cortend.linux.mount import mounted
 from cortend.metadata.db import Database
 from cortend.metadata.snapshots import DatabaseSnapshotter
 from cortend.snapshots import overlay
+from cortend.snapshots.erofs import ErofsDriver
 from cortend.snapshots.native import NativeDriver
 from cortend.snapshots.overlay import OverlayDriver
 from suites.snapshotter import SnapshotterSuite
@@ -32,21 +33,25 @@ class TestSnapshotters(SnapshotterSuite):
         with Database(tmp_path / "meta.db", Exchange()) as database:
             yield database
 
-    @pytest.fixture(params=["overlayfs", "native"])
+    @pytest.fixture(params=["overlayfs", "native", "erofs"])
     def snapshotter(
         self, metadata: Database, tmp_path: Path, request: pytest.FixtureRequest
     ) -> Iterator[DatabaseSnapshotter]:
         self.target = tmp_path / "mnt"
         self.target.mkdir()
         root = tmp_path / "snapshots"
-        driver: OverlayDriver | NativeDriver
+        driver: OverlayDriver | NativeDriver | ErofsDriver
         if request.param == "overlayfs":
             overlay.require_support(root)
             driver = OverlayDriver(root)
+        elif request.param == "erofs":
+            driver = ErofsDriver(root)
         else:
             driver = NativeDriver(root)
         yield DatabaseSnapshotter(metadata, driver)
         driver.settle()
+        if isinstance(driver, ErofsDriver):
+            driver.close()
 
     def write(self, mounts: Sequence[Mount], name: str) -> None:
         with mounted(mounts, self.target):

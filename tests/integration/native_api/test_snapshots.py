@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import os
 import subprocess
+import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +15,8 @@ from pathlib import Path
 import pytest
 
 import corten
-from cortend.linux.mount import unmount_all
+from corten_shared.models.snapshot import Mount
+from cortend.linux.mount import mount_all, unmount_all
 from daemon import Cortend
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("client")]
@@ -20,7 +24,7 @@ pytestmark = [pytest.mark.root, pytest.mark.usefixtures("client")]
 Ctl = Callable[..., subprocess.CompletedProcess[bytes]]
 
 
-@pytest.fixture(params=["overlayfs", "native"])
+@pytest.fixture(params=["overlayfs", "native", "erofs"])
 def ctl(request: pytest.FixtureRequest, cortend: Cortend) -> Iterator[Ctl]:
     """`cortenctl snapshots VERB -s SNAPSHOTTER ...`; whatever a test makes by a name with `t-` is removed."""
 
@@ -72,6 +76,37 @@ def test_labels_usage_and_the_tree(ctl: Ctl) -> None:
     depths = {found["name"]: found["depth"] for found in json.loads(ctl("tree", "-o", "json").stdout)}
     assert (depths["t-name"], depths["t-top"]) == (0, 1)
     assert ctl("cleanup").returncode == 0
+
+
+def test_a_diff_is_a_layer(ctl: Ctl, cortend: Cortend, tmp_path: Path) -> None:
+    """From a parent, between two, and back into content."""
+
+    def fill(key: str, parent: str = "") -> Path:
+        mounts = json.loads(ctl("prepare", "--mounts", key, *([parent] if parent else [])).stdout)
+        mount_all([Mount(**mount) for mount in mounts], tmp_path)
+        return tmp_path
+
+    try:
+        (fill("t-a") / "old").write_text("1")
+        unmount_all(tmp_path)
+        ctl("commit", "t-base", "t-a")
+        fill("t-b", "t-base")
+        (tmp_path / "old").unlink()
+        (tmp_path / "new").write_text("2")
+    finally:
+        unmount_all(tmp_path)
+    plain = "application/vnd.oci.image.layer.v1.tar"
+    for words in ("t-b",), ("t-base", "t-b"):
+        made = ctl("diff", "--media-type", plain, *words).stdout
+        with tarfile.open(fileobj=io.BytesIO(made)) as tar:
+            assert {"new", ".wh.old"} <= set(tar.getnames())
+    done = ctl("diff", "--keep", "--label", "a=b", "t-b")
+    digest = done.stderr.decode().strip()
+    assert cortend.cortenctl("content", "get", digest).stdout == done.stdout
+    assert json.loads(cortend.cortenctl("content", "info", digest).stdout)["labels"]["a"] == "b"
+    assert gzip.decompress(done.stdout) == made
+    cortend.cortenctl("content", "rm", digest)
+    assert "not a layer's media type" in ctl("diff", "--media-type", "x", "t-b", check=False).stderr.decode()
 
 
 def test_a_containers_snapshot_is_not_taken_away(cortend: Cortend) -> None:

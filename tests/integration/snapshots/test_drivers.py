@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from corten_shared.errors import InvalidArgument, Unavailable
+from corten_shared.errors import DataLoss, InvalidArgument, Unavailable
 from corten_shared.models.snapshot import Kind, Mount
 from cortend.core.snapshots import OVERLAY_MARKS
 from cortend.linux.mount import mounted
+from cortend.linux.mountinfo import mounts_below
+from cortend.snapshots import erofs
 from cortend.snapshots.copying import copy_tree
+from cortend.snapshots.erofs import ErofsDriver
 from cortend.snapshots.native import NativeDriver
 from cortend.snapshots.overlay import OverlayDriver, require_support, supported
+from cortend.snapshots.packing import pack
 from suites.snapshot_driver import SnapshotDriverSuite
 
 pytestmark = pytest.mark.root
@@ -40,7 +47,98 @@ class TestOverlay(SnapshotDriverSuite):
             driver.create(600, Kind.ACTIVE, list(range(1, 502)))
 
 
+class TestErofs(SnapshotDriverSuite):
+    @pytest.fixture
+    def driver(self, root: Path) -> Iterator[ErofsDriver]:
+        driver = ErofsDriver(root)
+        yield driver
+        driver.close()
+        assert list(mounts_below(root)) == []
+
+    def commit(self, driver: ErofsDriver, sid: int) -> None:
+        super().commit(driver, sid)
+        if sid > 5:
+            return  # of hundreds, a few are proof enough
+        assert os.listdir(driver._directories.path(sid)) == ["layer.erofs"]
+        checked = subprocess.run(["fsck.erofs", driver._directories.path(sid) / "layer.erofs"], capture_output=True)
+        assert checked.returncode == 0, checked.stderr
+
+    def test_long_chains_mount(self, driver, look, monkeypatch) -> None:
+        """Without a child for each of the images."""
+
+        def pack_here(source: Path, image: Path) -> None:
+            with image.open("xb") as file:
+                pack(str(source), file.fileno())
+
+        monkeypatch.setattr(erofs, "_pack", pack_here)
+        super().test_long_chains_mount(driver, look)
+
+    def test_a_commit_can_be_tried_again(self, driver, look) -> None:
+        """The record may be refused after the image was made; what is written in between is not lost."""
+        driver.create(1, Kind.ACTIVE, [])
+        with look(1, Kind.ACTIVE, []) as path:
+            (path / "one").touch()
+            driver.seal(1)
+            (path / "two").touch()
+        self.commit(driver, 1)
+        with look(1, Kind.COMMITTED, []) as path:
+            assert sorted(os.listdir(path)) == ["one", "two"]
+
+    def test_images_are_mounted_again_after_a_reboot(self, driver, root, look) -> None:
+        parents = self.chain(driver, look)
+        driver.close()
+        again = ErofsDriver(root)
+        again.create(4, Kind.ACTIVE, parents)
+        with look(4, Kind.ACTIVE, parents) as path:
+            self.check(path)
+
+    def test_removal_leaves_no_mount_and_takes_nothing_from_who_has_one(self, driver, root, look) -> None:
+        parents = self.chain(driver, look)
+        driver.create(4, Kind.ACTIVE, parents)
+        with look(4, Kind.ACTIVE, parents) as path:
+            for sid in parents:
+                driver.remove(sid)
+            driver.settle()
+            assert list(mounts_below(root)) == []
+            self.check(path)
+
+    def test_a_missing_image_is_told(self, driver, root, look) -> None:
+        parents = self.chain(driver, look)
+        driver.close()
+        (root / "1" / "layer.erofs").unlink()
+        with pytest.raises(DataLoss, match="image of layer 1 is gone"):
+            driver.mounts(4, Kind.VIEW, parents)
+
+    def test_a_loop_device_does_where_the_kernel_takes_no_files(self, driver, root, look, monkeypatch) -> None:
+        """As before Linux 6.12: mount(2) of a file answers ENOTBLK."""
+
+        def mount(source: str, *rest: object) -> None:
+            if source.endswith(".erofs"):
+                raise OSError(errno.ENOTBLK, "Block device required")
+            real(source, *rest)
+
+        real = erofs.mount
+        monkeypatch.setattr(erofs, "mount", mount)
+        parents = self.chain(driver, look)
+        driver.create(4, Kind.ACTIVE, parents)
+        assert all(entry.source.startswith("/dev/loop") for entry in mounts_below(root))
+        with look(4, Kind.ACTIVE, parents) as path:
+            self.check(path)
+
+    def test_many_at_once_mount_a_layer_once(self, driver, root, look) -> None:
+        parents = self.chain(driver, look)
+        driver.close()
+        threads = [threading.Thread(target=driver.mounts, args=(4, Kind.VIEW, parents)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(list(mounts_below(root))) == len(parents)
+
+
 class TestNative(SnapshotDriverSuite):
+    layers = 20
+
     @pytest.fixture
     def driver(self, root: Path) -> NativeDriver:
         return NativeDriver(root)

@@ -21,11 +21,8 @@ _METHODS = ("GET", "POST", "DELETE", "PUT")
 _NOT_YET = (
     ("POST", "/build", "building images"),
     ("POST", "/build/prune", "the build cache"),
-    ("POST", "/auth", "logging in to registries"),
-    ("POST", "/commit", "committing containers to images"),
     ("GET", "/images/search", "searching registries"),
     ("GET", "/containers/{id}/attach/ws", "attaching over a websocket"),
-    ("GET", "/distribution/{name:path}/json", "looking images up in their registry"),
 )
 """Parts of the Engine API that come later: 501, which says so."""
 

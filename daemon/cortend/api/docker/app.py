@@ -16,6 +16,7 @@ from corten_shared.errors import Cancelled, CortenError, NotFound
 from cortend.api.docker import (
     absent,
     archive,
+    commit,
     containers,
     disk_usage,
     events,
@@ -24,6 +25,7 @@ from cortend.api.docker import (
     networks,
     processes,
     push,
+    registries,
     system,
     versions,
     volumes,
@@ -43,9 +45,11 @@ _VERSIONED = re.compile(r"/v([0-9.]+)(/.*)?\Z")
 
 def routes(services: Services) -> Iterable[Route]:
     """Every route of the Engine API."""
-    for module in (
-        system, disk_usage, events, containers, processes, exec, archive, images, push, networks, volumes, absent,
-    ):  # fmt: skip
+    nouns = (
+        system, disk_usage, events, containers, processes, exec, archive, commit, images, push, networks, volumes,
+        registries, absent,
+    )  # fmt: skip
+    for module in nouns:
         yield from module.routes(services)
 
 

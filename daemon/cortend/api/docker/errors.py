@@ -28,7 +28,7 @@ from cortend.api.docker.responses import json_response
 
 STATUS: dict[type[CortenError], int] = {
     InvalidArgument: 400,
-    Unauthenticated: 401,
+    Unauthenticated: 500,
     PermissionDenied: 403,
     NotFound: 404,
     AlreadyExists: 409,
@@ -42,7 +42,8 @@ STATUS: dict[type[CortenError], int] = {
     Unimplemented: 501,
     Unavailable: 503,
 }
-"""docker has no status for a full disk, a time-out or a damaged download: all are its 500."""
+"""docker has no status for a full disk, a time-out or a damaged download: all are its 500. So is a registry that wants
+a login: to a 401 for anything but /auth the docker CLI asks for one, and waits, also where nobody sits."""
 
 
 def status_of(error: CortenError) -> int:
@@ -58,9 +59,9 @@ def message_of(error: CortenError) -> str:
     return f"{error.message}: {error.hint}" if error.hint else error.message
 
 
-def error_response(error: CortenError) -> Response:
-    """The whole answer for an error; 304 has no body (RFC 9110, 15.4.5)."""
-    status = status_of(error)
+def error_response(error: CortenError, status: int = 0) -> Response:
+    """The whole answer for an error, with another `status` than the table's; 304 has no body (RFC 9110, 15.4.5)."""
+    status = status or status_of(error)
     if status == 304:
         return Response(status_code=304)
     return json_response({"message": message_of(error)}, status)

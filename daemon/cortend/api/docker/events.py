@@ -35,6 +35,7 @@ ACTIONS: dict[str, tuple[str, str]] = {
     "/containers/archive-path": ("container", "archive-path"),
     "/containers/extract-to-dir": ("container", "extract-to-dir"),
     "/containers/export": ("container", "export"),
+    "/containers/commit": ("container", "commit"),
     "/tasks/start": ("container", "start"),
     "/tasks/exit": ("container", "die"),
     "/tasks/stop": ("container", "stop"),

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
 from corten_shared.errors import InvalidArgument
+from corten_shared.models.image import Progress
 from cortend.api.docker import image_list, versions
 from cortend.api.docker.call import NAMESPACE, Call
 from cortend.api.docker.containers import until_of
 from cortend.api.docker.credentials import from_header
-from cortend.api.docker.image_changes import apply_changes
 from cortend.api.docker.platform_query import platforms_of
 from cortend.api.docker.progress import line, progress_lines
 from cortend.api.docker.responses import Stream, json_response
 from cortend.api.docker.routing import Route
 from cortend.api.docker.translate_image import created_ns, image_document, image_summary
+from cortend.core import instructions
 from cortend.services.image_catalog import ImageView
+from cortend.services.image_import import shown_url
 from cortend.services.images import HistoryItem
 
 if TYPE_CHECKING:
@@ -84,7 +87,7 @@ class Images:
         repository = call.text("repo")
         if not repository:
             raise InvalidArgument("invalid reference format: repo must not be empty")
-        await self._images.tag(NAMESPACE, call.params["name"], _join(repository, call.text("tag")))
+        await self._images.tag(NAMESPACE, call.params["name"], join_name(repository, call.text("tag")))
         return Response(status_code=201)
 
     async def remove(self, call: Call) -> Response:
@@ -113,17 +116,14 @@ class Images:
         if call.text("fromImage"):
             return await self._pull(call)
         source = call.text("fromSrc")
-        if source != "-":
-            raise InvalidArgument(
-                f"cannot import from {source[:80]!r}" if source else "fromImage or fromSrc must be given",
-                hint="send the archive as the body, with fromSrc=-",
-            )
-        return await self._import(call)
+        if not source:
+            raise InvalidArgument("fromImage or fromSrc must be given")
+        return await (self._import(call) if source == "-" else self._import_url(call, source))
 
     async def _pull(self, call: Call) -> Response:
         lines = self._pulls.pull(
             NAMESPACE,
-            _join(call.text("fromImage"), call.text("tag")),
+            join_name(call.text("fromImage"), call.text("tag")),
             platform=call.text("platform"),
             credentials=from_header(call.request.headers.get("x-registry-auth", "")),
         )
@@ -136,12 +136,28 @@ class Images:
         view = await self._images.import_rootfs(
             NAMESPACE,
             call.request.stream(),
-            _join(repository, call.text("tag")) if repository else "",
+            join_name(repository, call.text("tag")) if repository else "",
             platform=call.text("platform"),
             message=call.text("message"),
-            config=apply_changes(call.query.getlist("changes")),
+            config=instructions.apply(call.query.getlist("changes")),
         )
         return Stream(_one(line({"status": view.id})), "application/json")
+
+    async def _import_url(self, call: Call, source: str) -> Response:
+        url = source if "://" in source else f"http://{source}"
+        repository = call.text("repo")
+        found = self._images.import_url(
+            NAMESPACE,
+            url,
+            join_name(repository, call.text("tag")) if repository else "",
+            platform=call.text("platform"),
+            message=call.text("message"),
+            config=instructions.apply(call.query.getlist("changes")),
+        )
+        # What cannot be fetched is still an error with a status.
+        await anext(found)
+        first = Progress(status=f"Downloading from {shown_url(url)}")
+        return Stream(progress_lines(first, _imported(found)), "application/json")
 
     async def save(self, call: Call) -> Response:
         """GET /images/get?names= and /images/{name}/get: a tar, streamed."""
@@ -158,7 +174,7 @@ class Images:
         return Stream(_one(b"".join(line({"stream": f"{text}\n"}) for text in texts)), "application/json")
 
 
-def _join(name: str, tag: str) -> str:
+def join_name(name: str, tag: str) -> str:
     """A reference of its two parameters; the tag may be a digest, and may be in the name already."""
     if not tag:
         return name
@@ -174,6 +190,14 @@ def _history_row(item: HistoryItem) -> dict[str, Any]:
         "Size": item.size,
         "Tags": item.tags or None,
     }
+
+
+async def _imported(found: AsyncGenerator[ImageView | None, None]) -> AsyncIterator[Progress]:
+    """The new image's id."""
+    async with contextlib.aclosing(found):
+        async for view in found:
+            if view is not None:
+                yield Progress(status=view.id)
 
 
 async def _one(chunk: bytes) -> AsyncIterator[bytes]:

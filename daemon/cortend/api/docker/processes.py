@@ -7,10 +7,12 @@ import contextlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Iterable
 from typing import TYPE_CHECKING, cast
+from urllib.parse import quote_plus
 
 from starlette.responses import Response
 
 from corten_shared.errors import Conflict, InvalidArgument, NotFound
+from corten_shared.models.container import ContainerRecord
 from cortend.api.docker import versions
 from cortend.api.docker.call import NAMESPACE, Call
 from cortend.api.docker.moments import log_time, parse_moment
@@ -18,6 +20,7 @@ from cortend.api.docker.responses import Stream, coalesce, dump, json_response, 
 from cortend.api.docker.routing import Route
 from cortend.api.docker.stats import Sampler
 from cortend.api.streams import STDERR, STDOUT, Hijacked, frame, parse_detach_keys
+from cortend.services.log_options import attributes
 from cortend.services.requests import LogLine, LogOptions, WaitCondition, WaitResult
 
 if TYPE_CHECKING:
@@ -80,7 +83,8 @@ class Processes:
         view = await self._containers.get(NAMESPACE, call.params["id"])
         lines = await self._containers.logs(NAMESPACE, view.record.id, options)
         tty = view.record.spec.tty
-        body = _render(lines, tty=tty, timestamps=call.flag("timestamps"), details=call.flag("details"))
+        details = _details(view.record) if call.flag("details") else b""
+        body = _render(lines, tty=tty, timestamps=call.flag("timestamps"), details=details)
         return Stream(coalesce(body), versions.raw_stream_type(call.version, tty=tty))
 
     async def wait(self, call: Call) -> Response:
@@ -145,14 +149,21 @@ def _tail(text: str) -> int | None:
     return int(text) if re.fullmatch(r"\d{1,15}", text, re.ASCII) else None
 
 
+def _details(record: ContainerRecord) -> bytes:
+    """What `--log-opt labels` and `env` chose, before each line; a space alone when that is nothing."""
+    chosen = attributes(record.spec.log, record.labels, record.spec.env)
+    pairs = (f"{quote_plus(key)}={quote_plus(value)}" for key, value in sorted(chosen.items()))
+    return ",".join(pairs).encode() + b" "
+
+
 async def _render(
-    lines: AsyncIterator[LogLine], *, tty: bool, timestamps: bool, details: bool
+    lines: AsyncIterator[LogLine], *, tty: bool, timestamps: bool, details: bytes
 ) -> AsyncIterator[bytes]:
     start_of_line = {STDOUT: True, STDERR: True}
     async for line in lines:
         data = line.data
         if start_of_line[line.stream]:  # a piece of a long line gets no second time stamp
-            data = (log_time(line.time_ns) + b" " if timestamps else b"") + (b" " if details else b"") + data
+            data = (log_time(line.time_ns) + b" " if timestamps else b"") + details + data
         start_of_line[line.stream] = data.endswith(b"\n")
         yield data if tty else frame(line.stream, data)
 

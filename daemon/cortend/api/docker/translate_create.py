@@ -26,7 +26,6 @@ from cortend.api.docker.translate_ports import exposed_ports, port_mappings
 from cortend.services.requests import CreateRequest
 
 _POLICIES = ("no", "always", "on-failure", "unless-stopped")
-_LOG_DRIVERS = ("", "json-file", "local", "none")
 _MILLISECOND = 1_000_000
 
 
@@ -95,7 +94,7 @@ def container_spec(body: CreateBody) -> ContainerSpec:
             user=host.userns_mode,
         ),
         restart=restart_policy(host.restart_policy),
-        log=_log(host),
+        log=LogSpec(driver=host.log_config.type, options=host.log_config.config),
         auto_remove=host.auto_remove,
         stop_signal=body.stop_signal,
         stop_timeout=body.stop_timeout,
@@ -270,15 +269,6 @@ def _boolean(option: str, value: str) -> bool:
     if value.lower() in ("0", "f", "false"):
         return False
     raise InvalidArgument(f'invalid --security-opt 2: "{option[:80]}"')
-
-
-def _log(host: HostConfig) -> LogSpec:
-    driver = host.log_config.type
-    if driver not in _LOG_DRIVERS:
-        raise InvalidArgument(
-            f"logger: no log driver named '{driver[:40]}' is registered", hint="drivers are json-file, local, none"
-        )
-    return LogSpec(driver=driver or "json-file", options=host.log_config.config)
 
 
 def _healthcheck(health: Health | None) -> dict[str, Any] | None:

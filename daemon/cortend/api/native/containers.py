@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from corten_shared.models.api import ContainerCreate, ContainerCreated, ContainerDetail, Items, LabelsPatch
+from corten_shared.models.api import (
+    ContainerCommit,
+    ContainerCommitted,
+    ContainerCreate,
+    ContainerCreated,
+    ContainerDetail,
+    Items,
+    LabelsPatch,
+)
 from cortend.api.native.listing import Listed
 from cortend.api.native.parameters import DEFAULT, AllNamespaces, ContainerRef, Namespace
 from cortend.services.all import Services
+from cortend.services.commit import CommitRequest
 from cortend.services.labels import label_container
 from cortend.services.requests import CreateRequest
 from cortend.services.views import ContainerView
@@ -51,6 +60,22 @@ def router(services: Services) -> APIRouter:
             lambda: label_container(services.metadata, namespace, ref, body.labels, replace=body.replace)
         )
         return detail(await containers.get(namespace, record.id))
+
+    @api.post("/{ref}/commit", status_code=201)
+    async def commit_container(
+        body: ContainerCommit, ref: ContainerRef, namespace: Namespace = DEFAULT
+    ) -> ContainerCommitted:
+        """Make an image of what a container changed, paused meanwhile."""
+        request = CommitRequest(
+            name=body.reference,
+            author=body.author,
+            message=body.message,
+            pause=body.pause,
+            changes=body.changes,
+            compression=body.compression,
+        )
+        committed = await services.commits.commit(namespace, ref, request)
+        return ContainerCommitted(record=committed.record, id=committed.id)
 
     @api.delete("/{ref}", status_code=204)
     async def delete_container(

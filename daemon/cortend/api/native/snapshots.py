@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
+from starlette.responses import Response
 
-from corten_shared.models.api import Cleaned, Items, LabelsPatch, SnapshotCommit, SnapshotCreate, UnpackRequest
+from corten_shared.models.api import (
+    Cleaned,
+    Items,
+    LabelsPatch,
+    SnapshotCommit,
+    SnapshotCreate,
+    SnapshotDiff,
+    UnpackRequest,
+)
 from corten_shared.models.image import PullProgress
 from corten_shared.models.snapshot import Mount, SnapshotInfo, Usage
 from cortend.api.native.listing import Listed
 from cortend.api.native.parameters import DEFAULT, Namespace
-from cortend.api.native.streaming import Stream, checked_lines
+from cortend.api.native.streaming import Stream, checked_bytes, checked_lines
 from cortend.services.all import Services
 from cortend.services.leases import given_lease
 
@@ -74,6 +83,14 @@ def router(services: Services) -> APIRouter:
     async def unpack_image(snapshotter: str, body: UnpackRequest, namespace: Namespace = DEFAULT) -> Stream:
         """Make the snapshots of an image whose content is here. JSON lines; the last has the top one's name as `id`."""
         return await checked_lines(snapshots.unpack(namespace, snapshotter, body.digest))
+
+    @api.post("/{snapshotter}/diff", response_class=Response)
+    async def diff_snapshots(snapshotter: str, body: SnapshotDiff, namespace: Namespace = DEFAULT) -> Response:
+        """A layer of what one snapshot has differently from another, as it is made."""
+        chunks = snapshots.diff(
+            namespace, snapshotter, body.upper, body.lower, media_type=body.media_type, keep=body.keep
+        )
+        return await checked_bytes(chunks, body.media_type)
 
     @api.post("/{snapshotter}/cleanup")
     async def clean_up_snapshots(snapshotter: str) -> Cleaned:

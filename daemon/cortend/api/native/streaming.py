@@ -43,6 +43,22 @@ async def checked_lines(items: AsyncIterator[BaseModel]) -> Stream:
     return Stream(_lines(first, items), media_type=JSON_LINES)
 
 
+async def checked_bytes(chunks: AsyncGenerator[bytes, None], media_type: str) -> Stream:
+    """Bytes whose first chunk is awaited, as in `checked_lines`; what fails later breaks the connection off."""
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(chunks.aclose)
+        first = await anext(chunks, b"")
+        stack.pop_all()
+
+    async def body() -> AsyncGenerator[bytes, None]:
+        async with contextlib.aclosing(chunks):
+            yield first
+            async for chunk in chunks:
+                yield chunk
+
+    return Stream(body(), media_type=media_type)
+
+
 def lines(items: AsyncIterator[BaseModel]) -> Stream:
     """JSON lines that begin at once, before there is a first item."""
     return Stream(_lines(None, items), media_type=JSON_LINES)

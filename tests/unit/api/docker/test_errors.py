@@ -10,7 +10,7 @@ from corten_shared.errors import CLASSES, CortenError, NotFound
 from cortend.api.docker.errors import STATUS, error_response
 
 EXPECTED = {
-    "invalid_argument": 400, "unauthenticated": 401, "permission_denied": 403, "not_found": 404, "already_exists": 409,
+    "invalid_argument": 400, "unauthenticated": 500, "permission_denied": 403, "not_found": 404, "already_exists": 409,
     "conflict": 409, "not_modified": 304, "resource_exhausted": 500, "data_loss": 500, "internal": 500,
     "deadline_exceeded": 500, "cancelled": 500, "unimplemented": 501, "unavailable": 503,
 }  # fmt: skip
