@@ -285,6 +285,8 @@ def build_imaging(config: Config, stores: Stores, workers: ThreadWorkers, collec
         documents=documents,
         unpacker=unpacker,
         reader=TarIndexer(),
+        recoder=recoder,
+        request_gc=collect.request,
         workers=workers,
         snapshotter=config.snapshots.driver,
         directory=config.root,
