@@ -7,7 +7,8 @@ import sys
 from corten.ctl.command import ALL, QUIET, Command, filters, labels, listing
 from corten.ctl.image_checks import COMMANDS as CHECKS
 from corten.ctl.image_mounts import COMMANDS as MOUNTS
-from corten.ctl.push import PUSH, USER, login
+from corten.ctl.login import USER, login
+from corten.ctl.push import PUSH
 from corten.ctl.session import Session, moment, segment
 from corten.flags import Flag
 from corten.output import human_size, out
@@ -45,9 +46,10 @@ def _info(session: Session, options: Options) -> int:
 
 
 def _pull(session: Session, options: Options) -> int:
-    body: dict[str, Any] = {"reference": options.args[0], "platform": options["platform"]}
-    if options["user"]:
-        body["credentials"] = login(options["user"])
+    reference = options.args[0]
+    body: dict[str, Any] = {
+        "reference": reference, "platform": options["platform"], "credentials": login(options, reference),
+    }  # fmt: skip
     progress = session.lines("POST", "/images/pull", body)
     if session.quiet or session.json:
         image = _last(progress)
