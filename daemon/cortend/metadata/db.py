@@ -191,8 +191,11 @@ class Database:
             raise Internal(f"metadata {self.path} is closed")
 
     def _open(self, check: bool) -> sqlite3.Connection:
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        os.close(descriptor)  # only to have it made with this mode; SQLite gives -wal and -shm the same
+        # Made with this mode: SQLite gives -wal and -shm the same. And only here, before there is a connection: closing
+        # any descriptor of the file drops this process's locks on it, and then whoever else opens and closes the
+        # database takes himself for its last user and deletes the log under us.
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        _reserve(self.path, self.path.stat().st_size + _ROOM_IN_FILE)
         try:
             connection = self._connect("rw")
         except sqlite3.Error as error:
@@ -216,7 +219,6 @@ class Database:
         connection.execute(
             "INSERT INTO namespaces (name, created_at) VALUES (?, ?) ON CONFLICT DO NOTHING", (DEFAULT, self.clock())
         )
-        _reserve(self.path, self.path.stat().st_size + _ROOM_IN_FILE)
         _reserve(Path(f"{self.path}-wal"), _ROOM_IN_LOG)
         sync_directory(self.path.parent)
 

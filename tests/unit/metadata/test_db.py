@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import stat
+import subprocess
+import sys
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -194,3 +197,18 @@ def test_the_journal_is_bounded_in_age_and_numbers_only_grow(tmp_path: Path) -> 
             tx.emit(NS, "/new", "256th")
         with metadata.view() as tx:
             assert [(event.seq, event.topic) for event in tx.events.list()] == [(256, "/new")]
+
+
+def test_another_process_that_looks_does_not_take_the_log_away(tmp_path: Path) -> None:
+    """The last user of a database deletes its log at the end: whoever looks in with sqlite3 must not be that."""
+    look = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('SELECT * FROM namespaces').fetchall()"
+    (tmp_path / "now").mkdir()
+    with open_database(tmp_path / "now/meta.db") as metadata:
+        log = (tmp_path / "now/meta.db-wal").stat().st_ino
+        subprocess.run([sys.executable, "-c", look, tmp_path / "now/meta.db"], check=True)
+        assert (tmp_path / "now/meta.db-wal").stat().st_ino == log
+        with metadata.update() as tx:
+            tx.namespaces.ensure("acknowledged")
+        shutil.copytree(tmp_path / "now", tmp_path / "after-a-crash")
+    with open_database(tmp_path / "after-a-crash/meta.db") as metadata, metadata.view() as tx:
+        assert tx.namespaces.get("acknowledged").name == "acknowledged"
