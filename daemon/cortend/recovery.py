@@ -20,7 +20,7 @@ import shutil
 from collections.abc import Awaitable, Callable, Mapping
 
 from corten_shared import times
-from corten_shared.errors import CortenError, NotFound, NotModified
+from corten_shared.errors import CortenError, DataLoss, NotFound, NotModified
 from corten_shared.models.container import ContainerRecord
 from corten_shared.models.network import Endpoint
 from corten_shared.models.task import TaskRecord, TaskStatus
@@ -101,12 +101,21 @@ class Recovery:
         return [(ns, record, task) for ns, record, task in self._all() if task is not None and task.status in _LIVE]
 
     def _all(self) -> list[tuple[str, ContainerRecord, TaskRecord | None]]:
+        """Every container, with its task. One with a damaged row is not among them, and is left as it is."""
+        found: list[tuple[str, ContainerRecord, TaskRecord | None]] = []
         with self._metadata.view() as tx:
-            return [
-                (namespace.name, record, tx.tasks.find(namespace.name, record.id))
-                for namespace in tx.namespaces.list()
-                for record in tx.containers.list(namespace.name)
-            ]
+            for namespace in tx.namespaces.list():
+                for record in tx.containers.list(namespace.name):
+                    try:
+                        found.append((namespace.name, record, tx.tasks.find(namespace.name, record.id)))
+                    except DataLoss as error:
+                        log.error("container %s is left as it is: %s", record.name, error)
+        return found
+
+    def _known(self) -> set[tuple[str, str]]:
+        """The containers that there are, damaged ones included."""
+        with self._metadata.view() as tx:
+            return {(ns.name, container) for ns in tx.namespaces.list() for container in tx.containers.ids(ns.name)}
 
     async def _adopt(self, key: TaskKey, record: ContainerRecord, task: TaskRecord) -> None:
         if task.boot_id != self._boot_id or task.monitor is None or task.pid is None:
@@ -153,8 +162,10 @@ class Recovery:
 
     async def _leftovers(self) -> None:
         live = {TaskKey(ns, record.id) for ns, record, _ in await self._workers.run(self._live_tasks)}
+        whole = {(ns, record.id) for ns, record, _ in await self._workers.run(self._all)}
+        damaged = await self._workers.run(self._known) - whole
         for key in await self._runtime.leftovers():
-            if key not in live:
+            if key not in live and (key.ns, key.id) not in damaged:
                 log.warning("clearing what is left of %s/%s", key.ns, key.id[:12])
                 await self._launcher.tear_down(key)
 
@@ -189,7 +200,7 @@ class Recovery:
         await self._workers.run_slow(self._sweep_disk)
 
     def _sweep_disk(self) -> None:
-        known = {(ns, record.id) for ns, record, _ in self._all()}
+        known = self._known()
         for directory in self._settings.data.glob("*/*"):
             if (directory.parent.name, directory.name) not in known:
                 shutil.rmtree(directory, ignore_errors=True)

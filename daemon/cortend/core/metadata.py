@@ -97,6 +97,10 @@ class ContainerStore(Protocol):
         """Newest first."""
         ...
 
+    def ids(self, ns: str) -> set[str]:
+        """The ids of all, also of those whose records are damaged, which `list` leaves out."""
+        ...
+
     def create(self, ns: str, container: ContainerRecord) -> None:
         """Raises AlreadyExists in docker's words when the name is taken (by whom in `details["container_id"]`)."""
         ...

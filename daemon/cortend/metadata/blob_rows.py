@@ -5,7 +5,7 @@ from __future__ import annotations
 from corten_shared.errors import NotFound
 from corten_shared.models.content import BlobInfo
 from cortend.metadata.namespaces import Namespaces
-from cortend.metadata.session import Session, dump_labels, load_labels, merge_labels
+from cortend.metadata.session import Session, dump_labels, load_labels, merge_labels, readable
 
 _SELECT = "SELECT digest, size, labels, created_at, updated_at FROM content WHERE ns = ?"
 
@@ -25,7 +25,7 @@ class BlobRows:
 
     def list(self, ns: str) -> list[BlobInfo]:
         """By digest."""
-        return [_record(row) for row in self._session.all(f"{_SELECT} ORDER BY digest", (ns,))]
+        return readable(self._session.all(f"{_SELECT} ORDER BY digest", (ns,)), _record)
 
     def put(self, ns: str, digest: str, size: int, labels: dict[str, str]) -> None:
         """Create, or add labels to what is there."""

@@ -8,7 +8,7 @@ from functools import lru_cache
 from corten_shared.errors import AlreadyExists, InvalidArgument, NotFound
 from corten_shared.models.container import ContainerRecord
 from cortend.metadata.namespaces import Namespaces
-from cortend.metadata.session import Session, Value
+from cortend.metadata.session import Session, Value, load_record, readable
 
 _SELECT = "SELECT record FROM containers WHERE ns = ?"
 _INSERT = (
@@ -47,7 +47,11 @@ class Containers:
     def list(self, ns: str) -> list[ContainerRecord]:
         """Newest first."""
         rows = self._session.all(f"{_SELECT} ORDER BY created_at DESC, number DESC", (ns,))
-        return [_record(row) for row in rows]
+        return readable(rows, _record)
+
+    def ids(self, ns: str) -> set[str]:
+        """Whether their records can be read or not."""
+        return {row[0] for row in self._session.execute("SELECT id FROM containers WHERE ns = ?", (ns,))}
 
     def create(self, ns: str, container: ContainerRecord) -> None:
         """Raises AlreadyExists."""
@@ -121,4 +125,4 @@ def _record(row: tuple[str]) -> ContainerRecord:
 @lru_cache(maxsize=1024)
 def _parse(text: str) -> ContainerRecord:
     """Parsing is what a listing costs. A record never changes (a change makes another text), so it can be shared."""
-    return ContainerRecord.model_validate_json(text)
+    return load_record(ContainerRecord, text)

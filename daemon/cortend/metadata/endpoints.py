@@ -6,7 +6,7 @@ import sqlite3
 
 from corten_shared.errors import AlreadyExists, NotFound
 from corten_shared.models.network import Endpoint
-from cortend.metadata.session import Session
+from cortend.metadata.session import Session, load_record, readable
 
 
 class Endpoints:
@@ -27,12 +27,12 @@ class Endpoints:
         row = self._session.one(
             "SELECT record FROM endpoints WHERE ns = ? AND container_id = ?", (ns, container_id)
         )
-        return None if row is None else Endpoint.model_validate_json(row[0])
+        return None if row is None else load_record(Endpoint, row[0])
 
     def list(self) -> list[tuple[str, Endpoint]]:
         """Every endpoint with its namespace."""
         rows = self._session.all("SELECT ns, record FROM endpoints ORDER BY ns, container_id")
-        return [(ns, Endpoint.model_validate_json(record)) for ns, record in rows]
+        return readable(rows, lambda row: (row[0], load_record(Endpoint, row[1])))
 
     def put(self, ns: str, endpoint: Endpoint) -> None:
         """Create or replace; raises AlreadyExists when another has the address."""

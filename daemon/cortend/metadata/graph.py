@@ -103,7 +103,8 @@ class _Reader:
 
     def _read_containers(self) -> None:
         rows = self._rows(
-            "SELECT ns, id, snapshotter, snapshot_key, image_digest, json_extract(record, '$.labels') FROM containers"
+            "SELECT ns, id, snapshotter, snapshot_key, image_digest,"
+            " CASE WHEN json_valid(record) THEN json_extract(record, '$.labels') END FROM containers"
         )
         for ns, container, snapshotter, key, digest, labels in rows:
             node = Node(ns, gc.CONTAINER, container)

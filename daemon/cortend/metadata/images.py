@@ -8,7 +8,7 @@ from corten_shared.errors import AlreadyExists, NotFound
 from corten_shared.models.image import ImageRecord
 from corten_shared.models.oci import Descriptor
 from cortend.metadata.namespaces import Namespaces
-from cortend.metadata.session import Session, Value, dump_labels, load_labels, merge_labels
+from cortend.metadata.session import Session, Value, dump_labels, load_labels, load_record, merge_labels, readable
 
 _SELECT = "SELECT name, target, labels, created_at, updated_at FROM images WHERE ns = ?"
 _INSERT = (
@@ -35,7 +35,7 @@ class Images:
 
     def list(self, ns: str) -> list[ImageRecord]:
         """By name."""
-        return [_record(row) for row in self._session.all(f"{_SELECT} ORDER BY name", (ns,))]
+        return readable(self._session.all(f"{_SELECT} ORDER BY name", (ns,)), _record)
 
     def create(self, ns: str, image: ImageRecord) -> None:
         """Raises AlreadyExists."""
@@ -81,7 +81,7 @@ def _record(row: tuple[str, str, str, int, int]) -> ImageRecord:
     name, target, labels, created_at, updated_at = row
     return ImageRecord(
         name=name,
-        target=Descriptor.model_validate_json(target),
+        target=load_record(Descriptor, target),
         labels=load_labels(labels),
         created_at=created_at,
         updated_at=updated_at,

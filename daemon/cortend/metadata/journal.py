@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from corten_shared.models.event import Event
-from cortend.metadata.session import Session, Value
+from cortend.metadata.session import Session, Value, load_labels, readable
 
 _PRUNE_EVERY = 256
 _FOREVER = (1 << 63) - 1
@@ -58,12 +58,11 @@ class Journal:
             " WHERE seq > ? AND time >= ? AND time < ? ORDER BY seq",
             (after_seq, since, until),
         )
-        for seq, time, ns, topic, object_id, attributes in rows:
-            yield Event(
-                seq=seq,
-                time=time,
-                namespace=ns,
-                topic=topic,
-                object_id=object_id,
-                attributes=json.loads(attributes),
-            )
+        yield from readable(rows, _record)
+
+
+def _record(row: tuple[int, int, str, str, str, str]) -> Event:
+    seq, time, ns, topic, object_id, attributes = row
+    return Event(
+        seq=seq, time=time, namespace=ns, topic=topic, object_id=object_id, attributes=load_labels(attributes)
+    )

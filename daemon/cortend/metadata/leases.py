@@ -9,7 +9,7 @@ from corten_shared.models.lease import Lease, Resource
 from corten_shared.times import parse_rfc3339
 from cortend.core import gc
 from cortend.metadata.namespaces import Namespaces
-from cortend.metadata.session import Session, dump_labels, load_labels
+from cortend.metadata.session import Session, dump_labels, load_labels, readable
 
 _MAX_ID = 255
 
@@ -40,7 +40,7 @@ class Leases:
     def list(self, ns: str) -> list[Lease]:
         """By id."""
         rows = self._session.all("SELECT id, labels, created_at FROM leases WHERE ns = ? ORDER BY id", (ns,))
-        return [_record(row) for row in rows]
+        return readable(rows, _record)
 
     def create(self, ns: str, lease: Lease) -> None:
         """Raises AlreadyExists; InvalidArgument for a malformed id or `gc.expire`."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sqlite3
 from collections.abc import Mapping
 
-from corten_shared.errors import AlreadyExists, Conflict, InvalidArgument, NotFound
+from corten_shared.errors import AlreadyExists, Conflict, DataLoss, InvalidArgument, NotFound
 from corten_shared.models.namespace import Namespace
 from cortend.metadata.session import Session, dump_labels, load_labels, merge_labels
+
+log = logging.getLogger(__name__)
 
 DEFAULT = "default"
 """The namespace of docker's API; always there."""
@@ -95,5 +98,10 @@ class Namespaces:
 
 
 def _record(row: tuple[str, str, int]) -> Namespace:
-    name, labels, created_at = row
-    return Namespace(name=name, labels=load_labels(labels), created_at=created_at)
+    name, text, created_at = row
+    try:
+        labels = load_labels(text)
+    except DataLoss as error:  # a namespace that is left out would take what is in it along
+        log.error("namespace %s: %s", name, error.message)
+        labels = {}
+    return Namespace(name=name, labels=labels, created_at=created_at)

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
-from corten_shared.errors import Internal, InvalidArgument
+from pydantic import BaseModel, ValidationError
+
+from corten_shared.errors import CortenError, DataLoss, Internal, InvalidArgument
+
+log = logging.getLogger(__name__)
+
+M = TypeVar("M", bound=BaseModel)
+R = TypeVar("R")
+T = TypeVar("T")
 
 Clock = Callable[[], int]
 Value = str | int | None
@@ -53,8 +62,40 @@ class Session:
 
 
 def load_labels(text: str) -> dict[str, str]:
-    """Labels as they are kept."""
-    return json.loads(text) if text != "{}" else {}
+    """Labels as they are kept. Raises DataLoss when they cannot be read."""
+    if text == "{}":
+        return {}
+    try:
+        labels = json.loads(text)
+    except ValueError as error:
+        raise torn(f"labels {text[:40]!r}", error) from error
+    if not isinstance(labels, dict) or not all(isinstance(value, str) for value in labels.values()):
+        raise torn(f"labels {text[:40]!r}", "they are no texts by name")
+    return labels
+
+
+def load_record(model: type[M], text: str) -> M:
+    """A record as it is kept. Raises DataLoss when it cannot be read."""
+    try:
+        return model.model_validate_json(text)
+    except (ValidationError, CortenError) as error:
+        raise torn(f"{model.__name__} {text[:40]!r}", str(error).partition("\n")[0]) from error
+
+
+def readable(rows: Iterable[R], read: Callable[[R], T]) -> list[T]:
+    """What `read` makes of the rows; those that are damaged are left out, and said in the log."""
+    found: list[T] = []
+    for row in rows:
+        try:
+            found.append(read(row))
+        except DataLoss as error:
+            log.error("a damaged row is left out: %s", error.message)
+    return found
+
+
+def torn(what: str, why: object) -> DataLoss:
+    """A row that cannot be read."""
+    return DataLoss(f"the database has damaged {what}: {why}", hint="run: cortenctl system check --repair")
 
 
 def dump_labels(labels: Mapping[str, str]) -> str:

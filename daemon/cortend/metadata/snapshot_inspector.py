@@ -35,6 +35,10 @@ class DatabaseSnapshotInspector:
         }
         return sorted(states.values(), key=lambda state: (_depth(states, state), state.sid))
 
+    def numbers(self) -> set[int]:
+        """As the driver sees them."""
+        return set(self._driver.ids())
+
     def tally(self, sid: int, *, deep: bool = False) -> str:
         """Raises NotFound."""
         return self._driver.tally(sid, deep=deep)

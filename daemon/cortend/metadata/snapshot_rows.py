@@ -8,7 +8,7 @@ from typing import NamedTuple
 from corten_shared.errors import AlreadyExists, Conflict, NotFound
 from corten_shared.models.snapshot import Kind, SnapshotInfo, Usage
 from cortend.metadata.namespaces import Namespaces
-from cortend.metadata.session import Session, dump_labels, load_labels, merge_labels
+from cortend.metadata.session import Session, dump_labels, load_labels, merge_labels, readable
 
 _SELECT = (
     "SELECT s.sid, s.parent, s.name, p.name, s.kind, s.labels, s.size, s.inodes, s.created_at, s.updated_at"
@@ -57,7 +57,7 @@ class SnapshotRows:
     def list(self, snapshotter: str, ns: str) -> list[SnapshotRow]:
         """By number."""
         rows = self._session.all(f"{_SELECT} ORDER BY s.sid", (snapshotter, ns))
-        return [_record(row) for row in rows]
+        return readable(rows, _record)
 
     def check_free(self, snapshotter: str, ns: str, name: str) -> None:
         """Raises AlreadyExists when the name is taken."""

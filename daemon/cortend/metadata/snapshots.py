@@ -71,6 +71,11 @@ class DatabaseSnapshotter:
         self._numbers = _Numbers(max(used | found, default=0))
         self._make_again(used - found)
 
+    @property
+    def driver(self) -> SnapshotDriver:
+        """What keeps the directories."""
+        return self._driver
+
     def stat(self, ns: str, key: str) -> SnapshotInfo:
         """Raises NotFound."""
         with self._database.view() as tx:

@@ -7,7 +7,7 @@ import sqlite3
 from corten_shared.errors import NotFound
 from corten_shared.models.task import TaskRecord
 from cortend.metadata.containers import no_such_container
-from cortend.metadata.session import Session
+from cortend.metadata.session import Session, load_record, readable
 
 
 class Tasks:
@@ -26,12 +26,12 @@ class Tasks:
     def find(self, ns: str, container_id: str) -> TaskRecord | None:
         """None when there is none."""
         row = self._session.one("SELECT record FROM tasks WHERE ns = ? AND container_id = ?", (ns, container_id))
-        return None if row is None else TaskRecord.model_validate_json(row[0])
+        return None if row is None else load_record(TaskRecord, row[0])
 
     def list(self, ns: str) -> list[TaskRecord]:
         """By container id."""
         rows = self._session.all("SELECT record FROM tasks WHERE ns = ? ORDER BY container_id", (ns,))
-        return [TaskRecord.model_validate_json(row[0]) for row in rows]
+        return readable(rows, lambda row: load_record(TaskRecord, row[0]))
 
     def put(self, ns: str, task: TaskRecord) -> None:
         """Create or replace; raises NotFound when there is no such container."""

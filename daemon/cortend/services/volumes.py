@@ -153,7 +153,7 @@ class VolumeService:
     def sweep(self) -> None:
         """Remove the volumes of containers that a crash kept from being made, or from being removed, whole."""
         with self._metadata.view() as tx:
-            known = {record.id for namespace in tx.namespaces.list() for record in tx.containers.list(namespace.name)}
+            known = {container for namespace in tx.namespaces.list() for container in tx.containers.ids(namespace.name)}
         for ns, volume in self._store.walk():
             if volume.owner and volume.owner not in known and not self.users(ns, volume.name):
                 log.warning("removing volume %s, whose container %s is gone", volume.name, volume.owner[:12])
