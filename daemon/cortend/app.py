@@ -23,6 +23,7 @@ from starlette.types import ASGIApp
 from corten_shared.errors import Unavailable
 from cortend import __version__
 from cortend.api.app import build_api
+from cortend.app_checks import build_checks
 from cortend.config import Config
 from cortend.content.local import LocalBlobStore
 from cortend.core import platforms
@@ -35,7 +36,6 @@ from cortend.diff.recoder import ChildRecoder
 from cortend.events.exchange import Exchange
 from cortend.linux.files import write_durably
 from cortend.linux.process import boot_id
-from cortend.logsinks.drivers import Drivers
 from cortend.metadata.collector import StoreCollector
 from cortend.metadata.content import NamespacedContent
 from cortend.metadata.db import Database
@@ -53,12 +53,10 @@ from cortend.services.all import Services
 from cortend.services.archive import ArchiveService
 from cortend.services.collect import CollectService, CollectSettings
 from cortend.services.commit import CommitService
-from cortend.services.container_logs import ContainerLogs
 from cortend.services.containers import ContainerService
 from cortend.services.download import Downloader
 from cortend.services.events import EventService
 from cortend.services.exec import ExecService
-from cortend.services.fetch import FetchService
 from cortend.services.image_catalog import ImageCatalog
 from cortend.services.image_documents import DocumentStore
 from cortend.services.image_load import ImageLoadService
@@ -66,6 +64,7 @@ from cortend.services.image_mounts import ImageMounts
 from cortend.services.image_save import ImageSaveService
 from cortend.services.images import ImageService
 from cortend.services.launch import Launcher
+from cortend.services.log_keeper import LogKeeper
 from cortend.services.log_options import LogDefaults
 from cortend.services.logfiles import LogLimits
 from cortend.services.oci_spec import SpecBuilder
@@ -138,7 +137,6 @@ async def open_application(config: Config, status: Callable[[str], None]) -> Asy
         services = Services(
             containers=running.containers,
             execs=running.execs,
-            fetches=FetchService(registries=imaging.registries),
             archives=running.archives,
             images=imaging.images,
             saves=imaging.saves,
@@ -150,6 +148,21 @@ async def open_application(config: Config, status: Callable[[str], None]) -> Asy
             registries=RegistryService(imaging.registries),
             volumes=running.volumes,
             system=system,
+            checks=build_checks(
+                root=config.root,
+                database=stores.database,
+                blobs=stores.blobs,
+                content=stores.content,
+                snapshotters=stores.snapshotters,
+                registries=imaging.registries,
+                documents=imaging.documents,
+                downloader=imaging.downloader,
+                unpacker=imaging.unpacker,
+                runtime=host.tasks,
+                tear_down=running.launcher.tear_down,
+                workers=workers,
+                request_gc=collect.request,
+            ),
             collect=collect,
             events=EventService(metadata=stores.database, exchange=stores.exchange, workers=workers),
             snapshots=imaging.snapshots,
@@ -161,7 +174,8 @@ async def open_application(config: Config, status: Callable[[str], None]) -> Asy
             runtime=host.tasks,
             workers=workers,
         )
-        for work, name in ((collect.run(), "collector"), (running.logs.run(), "container logs")):
+        stack.callback(running.logs.close)
+        for work, name in ((collect.run(), "collector"), (running.logs.run(), "log keeper")):
             stack.push_async_callback(_end, asyncio.create_task(work, name=name))
         collect.request()
         running.supervisor.background.spawn(running.recovery.start_by_policy(), "restart policies")
@@ -176,6 +190,7 @@ class Stores:
 
     exchange: Exchange
     database: Database
+    blobs: LocalBlobStore
     content: NamespacedContent
     snapshotters: dict[str, DatabaseSnapshotter]
 
@@ -186,8 +201,9 @@ def open_stores(config: Config, stack: contextlib.AsyncExitStack) -> Stores:
     limits = JournalLimits(events=config.events.max_entries, age=int(config.events.max_age * 1_000_000_000))
     database = Database(config.root / "meta.db", exchange, journal=limits)
     stack.callback(database.close)
-    content = NamespacedContent(database, LocalBlobStore(config.root / "content"))
-    return Stores(exchange, database, content, open_snapshotters(config, database, stack))
+    blobs = LocalBlobStore(config.root / "content")
+    content = NamespacedContent(database, blobs)
+    return Stores(exchange, database, blobs, content, open_snapshotters(config, database, stack))
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,8 +301,6 @@ def build_imaging(config: Config, stores: Stores, workers: ThreadWorkers, collec
         documents=documents,
         unpacker=unpacker,
         reader=TarIndexer(),
-        recoder=recoder,
-        request_gc=collect.request,
         workers=workers,
         snapshotter=config.snapshots.driver,
         directory=config.root,
@@ -314,13 +328,14 @@ class Running:
     """Services that make, run and recover containers."""
 
     volumes: VolumeService
-    logs: ContainerLogs
+    logs: LogKeeper
     supervisor: Supervisor
     containers: ContainerService
     execs: ExecService
     archives: ArchiveService
     commits: CommitService
     recovery: Recovery
+    launcher: Launcher
 
 
 def build_running(
@@ -348,9 +363,7 @@ def build_running(
         workers=workers,
         specs=specs,
     )
-    logs = ContainerLogs(
-        settings=settings, sinks=Drivers(journal=str(config.logs.journal)), runtime=tasks, workers=workers
-    )
+    logs = LogKeeper(settings=settings, runtime=tasks, workers=workers)
     supervisor = Supervisor(
         metadata=metadata, runtime=tasks, launcher=launcher, logs=logs, workers=workers, boot_id=host.boot_id
     )
@@ -362,7 +375,6 @@ def build_running(
         volumes=volumes,
         runtime=tasks,
         supervisor=supervisor,
-        logs=logs,
         specs=specs,
         workers=workers,
         request_gc=collect.request,
@@ -410,7 +422,7 @@ def build_running(
         workers=workers,
         boot_id=host.boot_id,
     )
-    return Running(volumes, logs, supervisor, containers, execs, archives, commits, recovery)
+    return Running(volumes, logs, supervisor, containers, execs, archives, commits, recovery, launcher)
 
 
 async def build_system(

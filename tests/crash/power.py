@@ -51,10 +51,15 @@ class LoopDisk:
     def mount_again(self) -> None:
         """And comes back."""
         eventually(self._unmount, f"{self.path} can be unmounted")
+        # A mount namespace that somebody made meanwhile has a copy of the mount, and keeps the dead file system alive.
+        eventually(self._released, f"{self._image} has no loop device any more", within=60)
         self._mount()
 
     def _unmount(self) -> bool:
         return subprocess.run(["umount", self.path], capture_output=True).returncode == 0
+
+    def _released(self) -> bool:
+        return not subprocess.run(["losetup", "-j", self._image], capture_output=True, check=True).stdout
 
     def _mount(self) -> None:
         subprocess.run(["mount", "-o", "loop", self._image, self.path], check=True)

@@ -43,7 +43,7 @@ class LocalBlobInspector:
 
     def strays(self) -> list[str]:
         """`blobs/<name>` and `ingest/<name>`."""
-        blobs = [f"blobs/{entry.name}" for entry in os.scandir(self._layout.blobs) if not _HEX.match(entry.name)]
+        blobs = [f"blobs/{name}" for name in os.listdir(self._layout.blobs) if not _HEX.match(name)]
         return sorted(blobs) + sorted(self._broken_ingests())
 
     def remove_stray(self, name: str) -> None:

@@ -136,6 +136,10 @@ class SnapshotInspector(Protocol):
         """Every row, parents before children."""
         ...
 
+    def numbers(self) -> set[int]:
+        """Those of the directories that are there."""
+        ...
+
     def tally(self, sid: int, *, deep: bool = False) -> str:
         """See SnapshotDriver.tally."""
         ...

@@ -167,10 +167,10 @@ class NamespacedContent:
         stored = {blob.digest: blob.size for blob in self._blobs.walk()}
         with self._database.view() as tx:
             unseen = stored.keys() - tx.blobs.digests()
-        freed = [stored[digest] for digest in unseen if self._free(digest)]
+        freed = [stored[digest] for digest in unseen if self.free(digest)]
         return len(freed), sum(freed)
 
-    def _free(self, digest: str) -> bool:
+    def free(self, digest: str) -> bool:
         """Free one file, unless somebody sees it or is about to."""
         with self._held.lock:
             if digest in self._held or self._seen(digest):

@@ -13,12 +13,12 @@ from cortend.core.runtime import TaskRuntime
 from cortend.core.snapshots import Snapshotter
 from cortend.core.workers import Workers
 from cortend.services.archive import ArchiveService
+from cortend.services.check import CheckService
 from cortend.services.collect import CollectService
 from cortend.services.commit import CommitService
 from cortend.services.containers import ContainerService
 from cortend.services.events import EventService
 from cortend.services.exec import ExecService
-from cortend.services.fetch import FetchService
 from cortend.services.image_load import ImageLoadService
 from cortend.services.image_mounts import ImageMounts
 from cortend.services.image_save import ImageSaveService
@@ -37,7 +37,6 @@ class Services:
 
     containers: ContainerService
     execs: ExecService
-    fetches: FetchService
     archives: ArchiveService
     images: ImageService
     saves: ImageSaveService
@@ -49,6 +48,7 @@ class Services:
     registries: RegistryService
     volumes: VolumeService
     system: SystemService
+    checks: CheckService
     collect: CollectService
     events: EventService
     snapshots: SnapshotService

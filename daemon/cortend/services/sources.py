@@ -44,6 +44,16 @@ def candidates(labels: Mapping[str, str], target: Reference) -> list[str]:
     return sorted((path for path in _repositories(labels, target.domain) if path != target.path), key=distance)
 
 
+def origins(labels: Mapping[str, str]) -> list[Reference]:
+    """Every repository that the labels name, the newest first."""
+    return [
+        Reference(key.removeprefix(PREFIX), path)
+        for key in labels
+        if key.startswith(PREFIX)
+        for path in reversed(_repositories(labels, key.removeprefix(PREFIX)))
+    ]
+
+
 def _repositories(labels: Mapping[str, str], domain: str) -> list[str]:
     """What the label says, as far as it names repositories: anybody may write labels, and these go into requests."""
     return [path for path in labels.get(PREFIX + domain, "").split(",")[-MOST:] if path and _is_path(domain, path)]

@@ -123,6 +123,17 @@ class Unpacker:
             await self._commit(active, applied.diff_id, None)
         return applied
 
+    async def unpack_again(self, ns: str, snapshotter: str, image: ImageDocuments, number: int, lease: str) -> str:
+        """Layer `number` once more, beside the snapshot it has: the name of a committed one. Raises as unpack."""
+        job = _Job(ns, self.snapshotter(snapshotter), image, lease, lambda *_: None)
+        parent = image.chain[number - 1] if number else ""
+        rebases = job.snapshotter.rebases
+        name = f"again-{secrets.token_hex(8)}"
+        async with self._active(ns, job.snapshotter, "" if rebases else parent, lease) as active:
+            await self._fill(job, number, active.key)
+            await self._commit(active, name, parent if rebases else None)
+        return name
+
     async def _layer(self, job: _Job, number: int, before: asyncio.Future[None] | None) -> None:
         name = job.image.chain[number]
         parent = job.image.chain[number - 1] if number else ""

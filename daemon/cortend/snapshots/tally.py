@@ -88,14 +88,3 @@ def _content(fd: int, name: str, found: os.stat_result) -> bytes:
     finally:
         os.close(opened)
     return b"\0".join(parts)
-
-
-def difference(before: str, now: str) -> str:
-    """What changed between two tallies of the same kind, in words."""
-    _, entries, size, _ = before.split()
-    _, entries_now, size_now, _ = now.split()
-    if entries != entries_now:
-        return f"{entries_now} entries where there were {entries}"
-    if size != size_now:
-        return f"{size_now} bytes where there were {size}"
-    return "files are not those that were written"

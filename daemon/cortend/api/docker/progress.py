@@ -23,7 +23,9 @@ async def progress_lines(first: Progress, rest: AsyncIterator[Progress]) -> Asyn
             for row in _rows(progress):
                 yield line(row)
     except CortenError as error:
-        yield error_line(error)
+        log.info("transfer failed: %s", error, extra={"fields": {"code": error.code}})
+        message = message_of(error)
+        yield line({"errorDetail": {"message": message}, "error": message})
     finally:
         close = getattr(rest, "aclose", None)
         if close is not None:
@@ -33,13 +35,6 @@ async def progress_lines(first: Progress, rest: AsyncIterator[Progress]) -> Asyn
 def line(payload: dict[str, Any]) -> bytes:
     """One object."""
     return dump(payload) + b"\r\n"
-
-
-def error_line(error: CortenError) -> bytes:
-    """The last line of a stream that failed."""
-    log.info("transfer failed: %s", error, extra={"fields": {"code": error.code}})
-    message = message_of(error)
-    return line({"errorDetail": {"message": message}, "error": message})
 
 
 def _rows(progress: Progress) -> list[dict[str, Any]]:

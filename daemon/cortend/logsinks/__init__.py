@@ -1,1 +1,0 @@
-"""Log drivers that send a copy away: implementations of `core.logsinks`."""
