@@ -17,8 +17,9 @@ SOCKET := /run/corten/corten.sock
 LOG := /var/log/cortend.log
 
 RUN_PACKAGES := crun runc conmon iproute2 nftables busybox-static catatonit
-TEST_PACKAGES := $(RUN_PACKAGES) docker-registry e2fsprogs erofs-utils openssl skopeo strace systemd
-BENCH_PACKAGES := $(TEST_PACKAGES) docker.io containerd podman mmdebstrap
+TEST_PACKAGES := $(RUN_PACKAGES) buildah containerd docker-registry docker.io e2fsprogs erofs-utils openssl podman rsyslog skopeo \
+  strace systemd
+BENCH_PACKAGES := $(TEST_PACKAGES) mmdebstrap
 
 .PHONY: run test soak bench lint clean install uninstall stop venv test-venv commands run-packages test-packages
 

@@ -69,6 +69,10 @@ class Program(ABC):
         """The name that `word`, which may be an alias, stands for below `noun`."""
         return word if word in self.entries(noun) else self.aliases(noun).get(word, word)
 
+    def samples(self, path: str, command: Command) -> Sequence[str]:
+        """Whole lines for the help of a command that has no examples of its own."""
+        return ()
+
     # -- what it does ---------------------------------------------------------------------------------------------
 
     @abstractmethod

@@ -55,8 +55,11 @@ class Raw:
             for signum in _FATAL:
                 if signal.getsignal(signum) in (signal.SIG_DFL, signal.default_int_handler):
                     self._handlers[signum] = signal.signal(signum, self._die)
-            tty.setraw(self._fd, termios.TCSANOW)
+            self._set()
         return self
+
+    def _set(self) -> None:
+        tty.setraw(self._fd, termios.TCSANOW)
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
@@ -79,6 +82,15 @@ class Raw:
         self.restore()
         signal.signal(signum, signal.SIG_DFL)
         os.kill(os.getpid(), signum)
+
+
+class NoEcho(Raw):
+    """The terminal on `fd` without echo inside `with`, for a password; given back as `Raw` gives it back."""
+
+    def _set(self) -> None:
+        mode = termios.tcgetattr(self._fd)
+        mode[3] &= ~termios.ECHO
+        termios.tcsetattr(self._fd, termios.TCSAFLUSH, mode)
 
 
 class OnResize:

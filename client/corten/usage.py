@@ -22,8 +22,8 @@ def command_help(program: Program, path: str, command: Command) -> str:
         parts.append("Aliases:\n  " + ", ".join(names))
     if command.flags:
         parts.append("Options:\n" + flag_table(command.flags))
-    if command.examples:
-        parts.append("Examples:\n" + "\n".join(f"  {line}" for line in command.examples))
+    if examples := command.examples or program.samples(path, command):
+        parts.append("Examples:\n" + "\n".join(f"  {line}" for line in examples))
     return "\n\n".join(parts)
 
 

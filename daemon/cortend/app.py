@@ -36,6 +36,7 @@ from cortend.diff.recoder import ChildRecoder
 from cortend.events.exchange import Exchange
 from cortend.linux.files import write_durably
 from cortend.linux.process import boot_id
+from cortend.logsinks.drivers import Drivers
 from cortend.metadata.collector import StoreCollector
 from cortend.metadata.content import NamespacedContent
 from cortend.metadata.db import Database
@@ -53,10 +54,12 @@ from cortend.services.all import Services
 from cortend.services.archive import ArchiveService
 from cortend.services.collect import CollectService, CollectSettings
 from cortend.services.commit import CommitService
+from cortend.services.container_logs import ContainerLogs
 from cortend.services.containers import ContainerService
 from cortend.services.download import Downloader
 from cortend.services.events import EventService
 from cortend.services.exec import ExecService
+from cortend.services.fetch import FetchService
 from cortend.services.image_catalog import ImageCatalog
 from cortend.services.image_documents import DocumentStore
 from cortend.services.image_load import ImageLoadService
@@ -64,7 +67,6 @@ from cortend.services.image_mounts import ImageMounts
 from cortend.services.image_save import ImageSaveService
 from cortend.services.images import ImageService
 from cortend.services.launch import Launcher
-from cortend.services.log_keeper import LogKeeper
 from cortend.services.log_options import LogDefaults
 from cortend.services.logfiles import LogLimits
 from cortend.services.oci_spec import SpecBuilder
@@ -137,6 +139,7 @@ async def open_application(config: Config, status: Callable[[str], None]) -> Asy
         services = Services(
             containers=running.containers,
             execs=running.execs,
+            fetches=FetchService(registries=imaging.registries),
             archives=running.archives,
             images=imaging.images,
             saves=imaging.saves,
@@ -174,8 +177,7 @@ async def open_application(config: Config, status: Callable[[str], None]) -> Asy
             runtime=host.tasks,
             workers=workers,
         )
-        stack.callback(running.logs.close)
-        for work, name in ((collect.run(), "collector"), (running.logs.run(), "log keeper")):
+        for work, name in ((collect.run(), "collector"), (running.logs.run(), "container logs")):
             stack.push_async_callback(_end, asyncio.create_task(work, name=name))
         collect.request()
         running.supervisor.background.spawn(running.recovery.start_by_policy(), "restart policies")
@@ -301,6 +303,8 @@ def build_imaging(config: Config, stores: Stores, workers: ThreadWorkers, collec
         documents=documents,
         unpacker=unpacker,
         reader=TarIndexer(),
+        recoder=recoder,
+        request_gc=collect.request,
         workers=workers,
         snapshotter=config.snapshots.driver,
         directory=config.root,
@@ -328,7 +332,7 @@ class Running:
     """Services that make, run and recover containers."""
 
     volumes: VolumeService
-    logs: LogKeeper
+    logs: ContainerLogs
     supervisor: Supervisor
     containers: ContainerService
     execs: ExecService
@@ -363,7 +367,9 @@ def build_running(
         workers=workers,
         specs=specs,
     )
-    logs = LogKeeper(settings=settings, runtime=tasks, workers=workers)
+    logs = ContainerLogs(
+        settings=settings, sinks=Drivers(journal=str(config.logs.journal)), runtime=tasks, workers=workers
+    )
     supervisor = Supervisor(
         metadata=metadata, runtime=tasks, launcher=launcher, logs=logs, workers=workers, boot_id=host.boot_id
     )
@@ -375,6 +381,7 @@ def build_running(
         volumes=volumes,
         runtime=tasks,
         supervisor=supervisor,
+        logs=logs,
         specs=specs,
         workers=workers,
         request_gc=collect.request,

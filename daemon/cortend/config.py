@@ -242,6 +242,9 @@ class Logs(Section):
         default=10_000_000, ge=0, description="Bytes of one log file; then another is begun. 0: no limit."
     )
     max_files: int = Field(default=3, ge=1, le=1000, description="Log files kept of a container.")
+    journal: AbsolutePath = Field(
+        default=Path("/run/systemd/journal/socket"), description="journald's socket for native messages."
+    )
     options: dict[str, str] = Field(
         default={}, description='Further options of the driver, as in options = {"syslog-address" = "udp://[::1]:514"}.'
     )

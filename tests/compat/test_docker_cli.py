@@ -207,7 +207,7 @@ def test_exec_on_a_terminal(docker: Cortend, terminal: Callable[..., Terminal]) 
 def test_top_stats_and_port(docker: Cortend) -> None:
     docker.docker("run", "-d", "--name", "busy", "-p", "127.0.0.1::80", "busybox", "sleep", "1000")
     assert "sleep 1000" in text(docker.docker("top", "busy"))
-    stats = json.loads(docker.docker("stats", "--no-stream", "--format", "json", "busy").stdout)
+    stats = json.loads(docker.docker("stats", "--no-stream", "--format", "{{json .}}", "busy").stdout)
     assert (stats["Name"], stats["PIDs"]) == ("busy", "1")
     assert text(docker.docker("port", "busy", "80")).startswith("127.0.0.1:")
 
@@ -219,7 +219,7 @@ def test_listings_as_json(docker: Cortend) -> None:
     image = json.loads(docker.docker("images", "--format", "{{json .}}", "busybox").stdout)
     assert (image["Repository"], image["Tag"]) == ("busybox", "latest")
     assert docker.docker("network", "ls", "--format", "{{.Name}}").stdout.split() == [b"bridge", b"host", b"none"]
-    volume = json.loads(docker.docker("volume", "ls", "--format", "json").stdout)
+    volume = json.loads(docker.docker("volume", "ls", "--format", "{{json .}}").stdout)
     assert (volume["Name"], volume["Driver"]) == ("named", "local")
 
 

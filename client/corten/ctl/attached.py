@@ -23,10 +23,14 @@ _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, sign
 class Attached:
     """The connection to a task's streams, made before the task starts so that nothing is lost."""
 
-    def __init__(self, session: Session, name: str, *, terminal: bool, stdin: bool) -> None:
+    def __init__(self, session: Session, name: str, *, terminal: bool, stdin: bool, exec_id: str = "") -> None:
+        """To the streams of `name`'s task; with `exec_id` to those of that exec, which this starts."""
         self._session, self._terminal, self._stdin = session, terminal, stdin
-        self._path = f"/tasks/{segment(name)}"
-        self._reply: Response = session.hijack(f"{self._path}/attach", stdin=str(stdin).lower())
+        self._path = f"/execs/{segment(exec_id)}" if exec_id else f"/tasks/{segment(name)}"
+        if exec_id:
+            self._reply: Response = session.hijack(f"{self._path}/start")
+        else:
+            self._reply = session.hijack(f"{self._path}/attach", stdin=str(stdin).lower())
 
     def pump(self) -> bool:
         """Carry the streams until the output ends; True when the user detached instead."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from corten import command
-from corten.flags import Flag
+from corten.flags import Flag, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,8 +48,26 @@ class Command(command.Command):
         self, summary: str, run: Callable[[Session, Options], int], *, flags: Sequence[Flag] = (), **shape: Any
     ) -> None:
         own = {flag.name for flag in flags}
-        common = [flag for flag in COMMON if flag.name not in own]
+        common = [_spared(flag, flags) for flag in COMMON if flag.name not in own]
         super().__init__(summary, run, flags=[*flags, *common], **shape)
+
+
+def _spared(flag: Flag, own: Sequence[Flag]) -> Flag:
+    """A common flag without its letter, where a command's own flag has that."""
+    if all(flag.short != other.short for other in own):
+        return flag
+    return Flag(flag.name, flag.kind, flag.help, default=flag.default, convert=flag.convert)
+
+
+def told(name: str, kind: str, why: str, short: str = "") -> Flag:
+    """A flag of ctr's that means nothing here: using it says `why`."""
+
+    def refuse(text: str) -> str:
+        if kind == "bool" and text == "false":
+            return ""
+        raise UsageError(f"--{name}: {why}")
+
+    return Flag(name, kind, f"Not here: {why}", short=short, convert=refuse, hidden=True)
 
 
 def listing(

@@ -25,15 +25,50 @@ _NAMES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
 """Lists of the API by what they list, and where an entry of one has its name."""
 
 
+_SAMPLES = {
+    "CONTAINER": "web",
+    "DIGEST": "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    "ID": "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    "IMAGE": "docker.io/library/busybox:latest",
+    "INGEST": "upload-1",
+    "KEY": "web-root",
+    "LABEL": "team=web",
+    "LEASE": "keep",
+    "NAME": "web",
+    "NAMESPACE": "team-a",
+    "PARENT": "sha256:4b2e0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b85",
+    "REF": "docker.io/library/busybox:latest",
+    "TARGET": "/mnt",
+    "TYPE": "content",
+}
+
+
+def sample(word: str) -> str:
+    """A word of a usage line as somebody might type it; nothing for what may be left out."""
+    if word.startswith("["):
+        return ""
+    if "|" in word:
+        return word.partition("|")[0]
+    bare = word.rstrip(".").partition("[")[0].partition("=")[0]
+    return _SAMPLES.get(bare, bare.lower())
+
+
 def flag_values(flag: Flag) -> list[str] | Find | None:
     """Values of flags that take one of a few words, or names of what is there."""
     from corten.completion import SIGNALS
 
     if flag.name == "namespace":
         return _finder("NAMESPACE")
+    if flag.name == "lease":
+        return _finder("LEASE")
+    if flag.name == "snapshotter":
+        return lambda session: map(str, session.items("/snapshots"))
     return {
         "network": ["bridge", "host", "none"],
+        "format": ["json", "table"],
         "output": ["json", "table"],
+        "rootfs-propagation": ["private", "rprivate", "rshared", "rslave", "shared", "slave"],
+        "runtime": ["crun", "runc"],
         "signal": SIGNALS,
     }.get(flag.name)
 
@@ -44,7 +79,7 @@ def argument_names(noun: str, name: str, argument: str) -> Find | None:
         return _snapshots
     meant = {
         ("images", "REF"): "" if name == "pull" else "IMAGE",
-        ("content", "REF"): "INGEST",
+        ("content", "REF"): "" if name == "ingest" else "IMAGE",
         ("namespaces", "NAME"): "" if name == "create" else "NAMESPACE",
         ("tasks", "CONTAINER"): "CONTAINER" if name == "start" else "TASK",
     }.get((noun, argument), argument)

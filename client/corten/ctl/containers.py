@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from corten.ctl.command import ALL, FORCE, QUIET, Command
-from corten.ctl.create import CREATE_FLAGS, creation
+from corten.ctl.command import ALL, FORCE, Command, filters, labels, listing
+from corten.ctl.create import CREATE_FLAGS, create
 from corten.ctl.session import Session, moment, segment
 from corten.flags import Flag
-from corten.output import err, escape, short_id
+from corten.output import short_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,10 +18,11 @@ def _ls(session: Session, options: Options) -> int:
         "NAME": lambda c: c["container"]["name"],
         "ID": lambda c: short_id(c["container"]["id"]),
         "IMAGE": lambda c: c["container"]["image"],
+        "RUNTIME": lambda c: c["container"]["spec"]["runtime"] or "-",
         "STATUS": lambda c: c["status"],
         "CREATED": lambda c: moment(c["container"]["created_at"]),
     }
-    return session.show(session.items("/containers"), columns)
+    return session.show(session.items("/containers", filter=filters(options)), columns)
 
 
 def _word(value: object) -> str:
@@ -29,33 +30,59 @@ def _word(value: object) -> str:
 
 
 def _info(session: Session, options: Options) -> int:
-    return session.dump(session.call("GET", f"/containers/{segment(options.args[0])}"))
+    found = session.call("GET", f"/containers/{segment(options.args[0])}")
+    return session.dump(found["container"]["spec"] if options["spec"] else found)
 
 
 def _create(session: Session, options: Options) -> int:
-    created = session.call("POST", "/containers", creation(options, tty=bool(options["tty"])))
-    for warning in created["warnings"]:
-        err(f"WARNING: {escape(warning)}")
-    session.tell(created["container"]["name"])
+    session.tell(create(session, options)["name"])
     return 0
+
+
+def _label(session: Session, options: Options) -> int:
+    name, *words = options.args
+    found = session.call("PATCH", f"/containers/{segment(name)}", {"labels": labels(words)})
+    return session.dump(found["container"])
 
 
 def _rm(session: Session, options: Options) -> int:
     query = {"force": _word(options["force"]), "volumes": _word(options["volumes"])}
+    if options["keep-snapshot"]:
+        query["keep_snapshot"] = "true"
     return session.each(
         options.args, lambda name: session.call("DELETE", f"/containers/{segment(name)}", **query)
     )
 
 
 COMMANDS = {
-    "ls": Command("List containers", _ls, flags=[ALL, QUIET]),
-    "info": Command("Show one", _info, arguments="CONTAINER", least=1, most=1),
+    "ls": listing(
+        "List containers", _ls, ALL,
+        examples=["cortenctl containers ls 'labels.team==web'", "cortenctl -n default containers ls -q"],
+    ),
+    "info": Command(
+        "Show one", _info, arguments="CONTAINER", least=1, most=1,
+        flags=[Flag("spec", "bool", "Only what it runs, and how")],
+        examples=["cortenctl containers info --spec web"],
+    ),
     "create": Command(
         "Make a container", _create, arguments="IMAGE NAME [COMMAND [ARG...]]",
         flags=CREATE_FLAGS, least=2, most=None, stops=True,
+        examples=[
+            "cortenctl containers create docker.io/library/busybox:latest web httpd -f",
+            "cortenctl containers create --rootfs --label team=a /srv/root plain sh",
+        ],
+    ),
+    "label": Command(
+        "Set or remove labels", _label, arguments="CONTAINER LABEL[=VALUE]...", least=1, most=None,
+        examples=["cortenctl containers label web team=a old="],
     ),
     "rm": Command(
         "Remove containers", _rm, arguments="CONTAINER...",
-        flags=[FORCE, Flag("volumes", "bool", "Remove their anonymous volumes too")], least=1, most=None,
+        flags=[
+            FORCE,
+            Flag("keep-snapshot", "bool", "Keep its snapshot"),
+            Flag("volumes", "bool", "Remove their anonymous volumes too"),
+        ],
+        least=1, most=None,
     ),
 }  # fmt: skip

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from corten.ctl.command import ALL, QUIET, Command, labels
+import json
+
+from corten.ctl.command import ALL, Command, filters, labels, listing, told
+from corten.ctl.content_write import EDIT, INGEST
 from corten.ctl.push import PUSH_OBJECT
+from corten.ctl.registry import REGISTRY_FLAGS, with_login
 from corten.ctl.session import Session, moment, pairs, segment
 from corten.ctl.system import CONTENT_CHECK as CHECK
+from corten.flags import Flag, UsageError
 from corten.output import human_size
 from corten.streams import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from corten.flags import Options
+    from corten.transport import Response
 
 
 def _ls(session: Session, options: Options) -> int:
@@ -21,7 +27,7 @@ def _ls(session: Session, options: Options) -> int:
         "AGE": lambda b: moment(b["created_at"]),
         "LABELS": lambda b: pairs(b["labels"]),
     }
-    return session.show(session.items("/content"), columns)
+    return session.show(session.items("/content", filter=filters(options)), columns)
 
 
 def _info(session: Session, options: Options) -> int:
@@ -30,9 +36,37 @@ def _info(session: Session, options: Options) -> int:
 
 def _get(session: Session, options: Options) -> int:
     """The bytes as they are, also to a terminal: whoever asks for a blob wants the blob."""
-    with session.open("GET", f"/content/{segment(options.args[0])}/data") as reply:
+    headers = {}
+    if options["offset"] or "length" in options.changed:
+        last = options["offset"] + options["length"] - 1 if "length" in options.changed else ""
+        headers["Range"] = f"bytes={options['offset']}-{last}"
+    for digest in options.args:
+        _copy(session.open("GET", f"/content/{segment(digest)}/data", headers=headers))
+    return 0
+
+
+def _copy(reply: Response) -> None:
+    with reply:
         for chunk in reply.chunks():
             write_all(1, chunk)
+
+
+def _fetch(session: Session, options: Options) -> int:
+    """As `images pull`, whose flags that this has not are as if not given."""
+    from corten.ctl.images import COMMANDS as IMAGES
+
+    pull = IMAGES["pull"]
+    for flag in pull.flags:
+        options.values.setdefault(flag.name, [] if flag.many else flag.default)
+    options.args[:-1] = []
+    return int(pull.run(session, options))
+
+
+def _fetch_object(session: Session, options: Options) -> int:
+    reference, *digests = options.args
+    for digest in digests or [""]:
+        body = with_login(options, {"reference": reference, "digest": digest if digest.startswith("sha256:") else ""})
+        _copy(session.open("POST", "/content/fetch", body))
     return 0
 
 
@@ -52,21 +86,71 @@ def _active(session: Session, options: Options) -> int:
         "STARTED": lambda i: moment(i["started_at"]),
         "UPDATED": lambda i: moment(i["updated_at"]),
     }
-    return session.show(session.items("/content/ingests"), columns)
+    wanted = [f"ref~={json.dumps(word)}" for word in options.args]
+    return session.show(session.items("/content/ingests", filter=wanted), columns)
 
 
 def _abort(session: Session, options: Options) -> int:
     return session.each(options.args, lambda ref: session.call("DELETE", f"/content/ingests/{segment(ref)}"))
 
 
+def _prune(session: Session, options: Options) -> int:
+    if options.args != ["references"]:
+        raise UsageError(f"there is nothing called {options.args[0]!r} to prune; there is `references`")
+    found = session.call("POST", "/content/prune-references", dry=str(bool(options["dry"])).lower())["items"]
+    if not options["dry"] and not options["async"]:
+        session.call("POST", "/gc")
+    columns = {"DIGEST": lambda p: p["digest"], "LABELS": lambda p: pairs(p["labels"])}
+    return session.show(found, columns)
+
+
+_DIGEST = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
 COMMANDS = {
-    "ls": Command("List blobs", _ls, flags=[ALL, QUIET]),
+    "ls": listing("List blobs", _ls, ALL, examples=["cortenctl content ls 'labels.\"containerd.io/gc.root\"'"]),
     "info": Command("Show one", _info, arguments="DIGEST", least=1, most=1),
-    "get": Command("Write a blob's bytes to standard output", _get, arguments="DIGEST", least=1, most=1),
-    "label": Command("Set or remove labels", _label, arguments="DIGEST LABEL[=VALUE]...", least=2, most=None),
+    "get": Command(
+        "Write blobs' bytes to standard output", _get, arguments="DIGEST...", least=1, most=None,
+        flags=[Flag("offset", "int", "From this byte on"), Flag("length", "int", "At most so many bytes")],
+        examples=[f"cortenctl content get {_DIGEST} | jq .", f"cortenctl content get --length 512 {_DIGEST} | xxd"],
+    ),
+    "ingest": INGEST,
+    "edit": EDIT,
+    "fetch": Command(
+        "Fetch an image's content", _fetch, arguments="REF", least=1, most=2,
+        flags=[
+            *REGISTRY_FLAGS,
+            Flag("platform", "string", "Platform (os/arch[/variant]; default: the daemon's)"),
+        ],
+        examples=["cortenctl content fetch docker.io/library/busybox:latest"],
+    ),
+    "fetch-object": Command(
+        "Write what a registry has under a name, or blobs of it, to standard output", _fetch_object,
+        arguments="REF [DIGEST...]", flags=REGISTRY_FLAGS, least=1, most=None,
+        examples=["cortenctl content fetch-object docker.io/library/busybox:latest | jq .manifests"],
+    ),
+    "fetch-blob": Command(
+        "Write blobs of a registry's repository to standard output", _fetch_object,
+        arguments="REF DIGEST...", flags=REGISTRY_FLAGS, least=2, most=None,
+        examples=[f"cortenctl content fetch-blob docker.io/library/busybox {_DIGEST} > layer.tar.gz"],
+    ),
+    "label": Command(
+        "Set or remove labels", _label, arguments="DIGEST LABEL[=VALUE]...", least=2, most=None,
+        examples=[f"cortenctl content label {_DIGEST} containerd.io/gc.root=now team="],
+    ),
     "rm": Command("Remove blobs from the namespace", _rm, arguments="DIGEST...", least=1, most=None),
     "push-object": PUSH_OBJECT,
     "check": CHECK,
-    "active": Command("List what is being written or was left over", _active, flags=[ALL, QUIET]),
-    "abort": Command("Drop ingests and their bytes", _abort, arguments="REF...", least=1, most=None),
-}
+    "prune": Command(
+        "Let go of the blobs of layers: `references` takes the labels that keep them", _prune,
+        arguments="references", least=1, most=1,
+        flags=[Flag("dry", "bool", "Only show what would be done"), Flag("async", "bool", "Free the blobs later")],
+        examples=["cortenctl content prune references --dry"],
+    ),
+    "active": Command(
+        "List what is being written or was left over", _active, arguments="[REGEXP]", most=1,
+        flags=[ALL, told("root", "string", "the store is the daemon's: see `cortenctl info`")],
+        examples=["cortenctl content active '^upload-'"],
+    ),
+    "abort": Command("Drop ingests and their bytes", _abort, arguments="INGEST...", least=1, most=None),
+}  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from corten.ctl.command import ALL, Command
+from corten.ctl.command import ALL, Command, filters, listing
 from corten.ctl.session import Session, moment, pairs
 from corten.flags import Flag
 from corten.output import escape, human_size, out
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def _info(session: Session, options: Options) -> int:
     info = session.call("GET", "/info")
-    if session.json:
+    if session.json or session.quiet:
         return session.dump(info)
     runtimes = ", ".join(f"{r['name']} {r['version']}{'' if r['usable'] else ' (unusable)'}" for r in info["runtimes"])
     rows = {
@@ -63,12 +63,15 @@ def _events(session: Session, options: Options) -> int:
         "until": options["until"] or None,
         "follow": "true" if follow or options["until"] else "false",
         "topic": options["topic"],
+        "filter": filters(options),
     }
     if options["all-namespaces"]:
         query["namespace"] = None
     for event in session.lines("GET", "/events", **query):
         if session.json:
             out(json.dumps(event))
+        elif session.quiet:
+            out(escape(event["object_id"]))
         else:
             subject = f"{event['topic']} {event['object_id']} {pairs(event['attributes'])}"
             out(f"{moment(event['time'])} {escape(event['namespace'])} {escape(subject)}")
@@ -100,8 +103,11 @@ EVENT_FLAGS = [
 ]
 
 COMMANDS = {
-    "events": Command("Show events as they happen", _events, flags=EVENT_FLAGS),
+    "events": listing(
+        "Show events as they happen", _events, *EVENT_FLAGS,
+        examples=["cortenctl events -A", "cortenctl events 'topic==\"/tasks/exit\"' 'event.name==web'"],
+    ),
     "gc": Command("Free what nothing refers to", _gc),
     "info": Command("Show the engine and its host", _info),
     "version": Command("Show the versions of client and daemon", _version),
-}
+}  # fmt: skip

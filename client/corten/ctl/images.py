@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from corten.ctl.command import ALL, FORCE, QUIET, Command
+from corten.ctl.command import ALL, QUIET, Command, filters, labels, listing
+from corten.ctl.image_checks import COMMANDS as CHECKS
 from corten.ctl.image_mounts import COMMANDS as MOUNTS
-from corten.ctl.push import PUSH, USER, login
+from corten.ctl.login import USER, login
+from corten.ctl.push import PUSH
 from corten.ctl.session import Session, moment, segment
 from corten.flags import Flag
 from corten.output import human_size, out
@@ -36,7 +38,7 @@ def _ls(session: Session, options: Options) -> int:
         "SIZE": lambda i: human_size(i["target"]["size"]),
         "UPDATED": lambda i: moment(i["updated_at"]),
     }
-    return session.show(session.items("/images"), columns)
+    return session.show(session.items("/images", filter=filters(options)), columns)
 
 
 def _info(session: Session, options: Options) -> int:
@@ -44,9 +46,10 @@ def _info(session: Session, options: Options) -> int:
 
 
 def _pull(session: Session, options: Options) -> int:
-    body: dict[str, Any] = {"reference": options.args[0], "platform": options["platform"]}
-    if options["user"]:
-        body["credentials"] = login(options["user"])
+    reference = options.args[0]
+    body: dict[str, Any] = {
+        "reference": reference, "platform": options["platform"], "credentials": login(options, reference),
+    }  # fmt: skip
     progress = session.lines("POST", "/images/pull", body)
     if session.quiet or session.json:
         image = _last(progress)
@@ -81,10 +84,16 @@ def _shown(progress: Iterable[dict[str, Any]], display: Bars | Lines) -> Iterabl
 
 
 def _tag(session: Session, options: Options) -> int:
-    source, target = options.args
-    session.call("POST", "/images/tag", {"source": source, "target": target})
-    session.tell(target)
-    return 0
+    source, *targets = options.args
+    return session.each(
+        targets, lambda target: session.call("POST", "/images/tag", {"source": source, "target": target})
+    )
+
+
+def _label(session: Session, options: Options) -> int:
+    name, *words = options.args
+    body = {"labels": labels(words), "replace": bool(options["replace-all"])}
+    return session.dump(session.call("PATCH", f"/images/{segment(name)}", body))
 
 
 def _rm(session: Session, options: Options) -> int:
@@ -92,18 +101,38 @@ def _rm(session: Session, options: Options) -> int:
 
     def remove(name: str) -> None:
         for line in session.call("DELETE", f"/images/{segment(name)}", force=force)["items"]:
-            if not session.quiet:
+            if not session.quiet and not session.json:
                 out(f"{line['action']}: {line['subject']}")
 
-    return session.each(options.args, remove)
+    code = session.each(options.args, remove)
+    if options["sync"]:
+        session.call("POST", "/gc")
+    return code
 
 
 COMMANDS = {
-    "ls": Command("List images", _ls, flags=[ALL, QUIET]),
+    "ls": listing("List images", _ls, ALL, examples=["cortenctl images ls 'name~=busybox' -q"]),
     "info": Command("Show one with its configuration", _info, arguments="REF", least=1, most=1),
+    "label": Command(
+        "Set or remove labels", _label, arguments="REF LABEL[=VALUE]...", least=1, most=None,
+        flags=[Flag("replace-all", "bool", "Remove every other label", short="r")],
+        examples=["cortenctl images label docker.io/library/busybox:latest team=web old="],
+    ),
     "pull": Command("Pull an image", _pull, arguments="REF", flags=PULL_FLAGS, least=1, most=1),
     "push": PUSH,
-    "tag": Command("Give an image another name", _tag, arguments="REF NEW", least=2, most=2),
-    "rm": Command("Remove images", _rm, arguments="REF...", flags=[FORCE, QUIET], least=1, most=None),
+    "tag": Command(
+        "Give an image further names", _tag, arguments="REF NEW...", least=2, most=None,
+        flags=[Flag("force", "bool", "Names that other images have move in any case")],
+        examples=["cortenctl images tag docker.io/library/busybox:latest registry.example/tools:1"],
+    ),
+    "rm": Command(
+        "Remove images", _rm, arguments="REF...", least=1, most=None,
+        flags=[
+            Flag("force", "bool", "Also what containers use", short="f"),
+            Flag("sync", "bool", "Return when the disk is freed"),
+        ],
+        examples=["cortenctl images rm --sync docker.io/library/busybox:latest"],
+    ),
     **MOUNTS,
-}
+    **CHECKS,
+}  # fmt: skip

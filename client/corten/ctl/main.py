@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from corten.ctl.command import COMMON, LEADING
-from corten.flags import Flag, UsageError
+from corten.flags import Flag, HelpRequested, UsageError, scan
 from corten.output import err, escape, sentence
 from corten.program import Program
 from corten_shared.errors import CortenError
@@ -25,6 +25,8 @@ NOUNS = {
     "containers": "Objects from which tasks are started",
     "tasks": "Containers' processes",
     "leases": "What keeps fresh objects alive",
+    "plugins": "Parts of the engine",
+    "oci": "The OCI runtime configuration",
     "system": "The store as a whole",
 }
 """Modules of this package, each with COMMANDS."""
@@ -42,8 +44,17 @@ VERBS: dict[str, Entry] = {
 ALIASES = {
     "namespace": "namespaces", "ns": "namespaces", "snapshot": "snapshots", "image": "images", "i": "images",
     "container": "containers", "c": "containers", "task": "tasks", "t": "tasks", "lease": "leases", "event": "events",
+    "plugin": "plugins",
 }  # fmt: skip
 VERB_ALIASES = {"list": "ls", "remove": "rm", "delete": "rm", "del": "rm", "inspect": "info", "get-info": "info"}
+NOUN_ALIASES = {
+    "namespaces": {"c": "create"},
+    "snapshots": {"m": "mounts", "mount": "mounts"},
+    "tasks": {"metric": "metrics"},
+}
+"""Further ones of ctr's, of single nouns."""
+NOUN_FLAGS = {"snapshots": Flag("snapshotter", "string", "The snapshotter", short="s")}
+"""Flags that stand between a noun and its command in ctr; they are the command's."""
 USAGE = 2
 """The exit code for a command line that is wrong."""
 
@@ -73,8 +84,18 @@ class Cortenctl(Program):
         return {name: (noun, name, command.summary) for name, command in _commands(noun).items()}
 
     def aliases(self, noun: str) -> Mapping[str, str]:
-        """Every noun's commands have the same ones."""
-        return VERB_ALIASES if noun else ALIASES
+        """Every noun's commands have the same ones, and few have more."""
+        return {**VERB_ALIASES, **NOUN_ALIASES.get(noun, {})} if noun else ALIASES
+
+    def samples(self, path: str, command: Command) -> Sequence[str]:
+        """The command with names of what there could be for its arguments."""
+        from corten.ctl.completion import sample
+
+        return [" ".join(filter(None, (path, *map(sample, command.arguments.split()))))]
+
+    def run(self, argv: Sequence[str]) -> int:
+        """As any program; a noun's flags may stand before its command, as in ctr."""
+        return super().run(_noun_flags_last(argv))
 
     def load(self, entry: Entry) -> Command:
         """The module's command of that name."""
@@ -135,6 +156,22 @@ class Cortenctl(Program):
         from corten.ctl import completion
 
         return completion.argument_names(noun, name, argument)
+
+
+def _noun_flags_last(argv: Sequence[str]) -> Sequence[str]:
+    """`snapshots --snapshotter x ls` as `snapshots ls --snapshotter x`."""
+    for at, word in enumerate(argv[:-1]):
+        flag = NOUN_FLAGS.get(ALIASES.get(word, word))
+        if flag is None or not argv[at + 1].startswith("-"):
+            continue
+        rest = argv[at + 1 :]
+        try:
+            words = scan([flag], rest, lambda flag, text: None, interspersed=False)
+        except (UsageError, HelpRequested):
+            return argv
+        given = rest[: len(rest) - len(words)]
+        return [*argv[: at + 1], *words[:1], *given, *words[1:]]
+    return argv
 
 
 def _commands(module: str) -> dict[str, Command]:

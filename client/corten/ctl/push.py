@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from corten.ctl.command import QUIET, Command
+from corten.ctl.login import USER, login
 from corten.ctl.session import Session, segment
 from corten.flags import Flag
 from corten.output import escape, out
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
     from corten.flags import Options
     from corten.progress import Bars, Lines
-
-USER = Flag("user", "string", "USERNAME, or USERNAME:PASSWORD; without a password it is asked for", short="u")
 
 
 def _push(session: Session, options: Options) -> int:
@@ -45,8 +44,7 @@ def _push_object(session: Session, options: Options) -> int:
 
 def _follow(session: Session, options: Options, path: str, body: dict[str, Any]) -> int:
     """Show the stream, and in the end what the registry has."""
-    if options["user"]:
-        body["credentials"] = login(options["user"])
+    body["credentials"] = login(options, body["reference"])
     progress = session.lines("POST", path, body)
     if session.quiet or session.json:
         lines = list(progress)
@@ -71,16 +69,6 @@ def _shown(progress: Iterator[dict[str, Any]], display: Bars | Lines) -> Iterato
         else:
             display.update(part, status, line.get("current") or 0, line.get("total") or 0)
         yield line
-
-
-def login(text: str) -> dict[str, str]:
-    """The credentials that `--user` gives."""
-    name, colon, password = text.partition(":")
-    if not colon:
-        from getpass import getpass
-
-        password = getpass("Password: ")
-    return {"username": name, "password": password}
 
 
 PUSH = Command(

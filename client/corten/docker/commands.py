@@ -73,6 +73,8 @@ COMMANDS: dict[str, Entry] = {
     "completion": ("completion", "COMPLETION", "Print a shell's completion script (bash, zsh or fish)"),
     "inspect": ("inspect", "INSPECT", "Show all that is known of objects of any kind"),
     "info": _SYSTEM["info"],
+    "login": ("login", "LOGIN", "Authenticate to a registry"),
+    "logout": ("login", "LOGOUT", "Log out from a registry"),
     "version": ("system", "VERSION", "Show the versions of client and engine"),
 }
 """The short forms, `corten ps`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import BinaryIO, NamedTuple, Protocol
 
@@ -10,30 +10,42 @@ from cortend.core.diff import LayerReading
 
 
 class Part(NamedTuple):
-    """A member's content: where it begins in the tar, and how many bytes it has."""
+    """A member's content: where it begins in `Members.file`, and how many bytes it has."""
 
     offset: int
+    size: int
+
+
+class Kept(NamedTuple):
+    """A member's content that is a blob already."""
+
+    digest: str
     size: int
 
 
 class Members(NamedTuple):
     """A tar's files by name, links among them resolved. Names are keys only: nothing is ever made of them.
 
-    `file` is the plain tar to read the parts from.
+    `file` has the content of those that were not kept.
     """
 
     file: BinaryIO
-    parts: dict[str, Part]
+    parts: dict[str, Part | Kept]
+
+
+Keep = Callable[[str, int, Callable[[], Iterable[memoryview]]], str | None]
+"""Given a large file's normal name, its size and what reads it: the digest of the blob that it became, or that it is
+already; None when it is not kept so. Called in the archive's order."""
 
 
 class ArchiveReader(Protocol):
     """Reads tars that come from outside. Blocks."""
 
-    def index(self, file: BinaryIO, scratch: Callable[[], BinaryIO]) -> Members:
-        """The members of the tar in `file` (plain, or gzip or zstd: it is unpacked into a file from `scratch` then).
+    def take(self, chunks: Iterable[bytes], spool: BinaryIO, keep: Keep) -> Members:
+        """The members of a plain tar, as it comes: large files go to `keep`, others into `spool`.
 
-        Raises InvalidArgument: damaged, cut short, too many members, names or links that lead out, devices;
-        ResourceExhausted when the disk is full.
+        Raises InvalidArgument: damaged, cut short, too many members, names or links that lead out, devices; what `keep`
+        raises; ResourceExhausted when the disk is full. Reads `chunks` to their end.
         """
         ...
 

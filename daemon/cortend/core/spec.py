@@ -258,7 +258,9 @@ def _linux(spec: ContainerSpec, context: SpecContext, bounding: list[str], warn:
                 profile, capabilities=frozenset(bounding), machine=facts.machine, kernel=facts.kernel
             )
     propagations = {mount.propagation for mount in spec.mounts}
-    if propagations & {"shared", "rshared"}:
+    if spec.rootfs_propagation:
+        linux["rootfsPropagation"] = spec.rootfs_propagation
+    elif propagations & {"shared", "rshared"}:
         linux["rootfsPropagation"] = "shared"
     elif propagations & {"slave", "rslave"}:
         linux["rootfsPropagation"] = "slave"

@@ -1,31 +1,27 @@
-"""`ArchiveReader`: the members of an image archive, found without unpacking it (runs in the daemon)."""
+"""`ArchiveReader`: the members of an image archive, found as it comes (runs in the daemon)."""
 
 from __future__ import annotations
 
 import errno
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable
 from typing import BinaryIO
 
 from corten_shared.errors import InvalidArgument, ResourceExhausted
-from cortend.core.archives import Members, Part
+from cortend.core.archives import Keep, Kept, Members, Part
 from cortend.diff.limits import Limits
 from cortend.diff.refusal import Refusal, damaged, exhausted, invalid, quote
-from cortend.diff.stream import Layer, Reader
+from cortend.diff.stream import Reader
 from cortend.diff.tar import DIRECTORY, HARD_LINK, REGULAR, SYMLINK, Archive, Member
 
 MAX_MEMBERS = 10_000
 """Members of an image archive: 512 layers with three files each are far below."""
 MAX_NAME = 1024
 """Bytes of a member's name or link; with MAX_MEMBERS it bounds the memory that an index takes."""
-MAX_WINDOW = 1 << 24
-"""Bytes that a compressed archive's zstd decoder may keep: it runs in the daemon. What `zstd -19` makes needs 8 MiB."""
 MAX_HOPS = 16
 """Links that may lead from a name to its file."""
 
-_BLOCK = 1 << 14
-_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
-_REFUSED_MAGIC = {b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
+LARGE = 1 << 20
+"""Bytes from which a file is no document, and not spooled."""
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -33,23 +29,23 @@ class TarIndexer:
     """core.archives.ArchiveReader; `limits.data` bounds the unpacked archive, `limits.entries` its members."""
 
     def __init__(self, limits: Limits | None = None) -> None:
-        self._limits = limits or Limits(entries=MAX_MEMBERS, window=MAX_WINDOW)
+        self._limits = limits or Limits(entries=MAX_MEMBERS)
 
-    def index(self, file: BinaryIO, scratch: Callable[[], BinaryIO]) -> Members:
+    def take(self, chunks: Iterable[bytes], spool: BinaryIO, keep: Keep) -> Members:
         """See ArchiveReader."""
         try:
-            plain = self._plain(file, scratch)
-            try:
-                return Members(plain, self._members(plain))
-            except BaseException:
-                plain.close()
-                raise
+            stream = iter(chunks)
+            members = Members(spool, self._members(Archive(Reader(stream), self._limits), spool, keep))
+            spool.flush()
+            for _ in stream:  # what comes after the end; whoever sends it waits until it is read
+                pass
+            return members
         except Refusal as error:
             message = error.message.replace("layer entry", "entry", 1)
             raise InvalidArgument(f"the image archive is refused: {message}") from None
         except OSError as error:
             if error.errno in _DISK_FULL:
-                raise ResourceExhausted("no space left on device while unpacking an image archive") from error
+                raise ResourceExhausted("no space left on device while an image archive came in") from error
             raise
 
     def normal(self, name: str) -> str:
@@ -59,30 +55,8 @@ class TarIndexer:
         except (Refusal, UnicodeEncodeError):
             raise InvalidArgument(f"the image archive names a path that leads out of it: {name[:200]!r}") from None
 
-    def _plain(self, file: BinaryIO, scratch: Callable[[], BinaryIO]) -> BinaryIO:
-        fd = file.fileno()
-        head = os.pread(fd, 8, 0)
-        for magic, name in _REFUSED_MAGIC.items():
-            if head.startswith(magic):
-                raise Refusal("invalid_argument", f"compressed with {name}, use gzip or zstd")
-        compression = next((name for magic, name in _MAGIC.items() if head.startswith(magic)), "")
-        if not compression:
-            return file
-        os.lseek(fd, 0, os.SEEK_SET)
-        plain = scratch()
-        try:
-            for chunk in Layer(fd, compression, self._limits, lambda read: None).chunks():
-                plain.write(chunk)
-            plain.flush()
-        except BaseException:
-            plain.close()
-            raise
-        return plain
-
-    def _members(self, file: BinaryIO) -> dict[str, Part]:
-        reader = _SeekingReader(file.fileno())
-        archive = Archive(reader, self._limits)
-        parts: dict[str, Part] = {}
+    def _members(self, archive: Archive, spool: BinaryIO, keep: Keep) -> dict[str, Part | Kept]:
+        parts: dict[str, Part | Kept] = {}
         links: dict[str, str] = {}
         count = 0
         while (member := archive.next()) is not None:
@@ -95,7 +69,7 @@ class TarIndexer:
             if name in parts or name in links:
                 raise invalid(f"{quote(member.name)} comes twice")
             if member.kind == REGULAR:
-                parts[name] = Part(reader.position, member.size)
+                parts[name] = _content(archive, member, name, spool, keep)
             else:
                 links[name] = _target(member, name)
         if not count:
@@ -103,30 +77,14 @@ class TarIndexer:
         return {**parts, **_resolved(parts, links)}
 
 
-class _SeekingReader(Reader):
-    """Reads a file from its start, and passes over content without reading it."""
-
-    def __init__(self, fd: int) -> None:
-        super().__init__(self._blocks())
-        self._fd = fd
-        self._offset = 0
-        self._size = os.fstat(fd).st_size
-
-    def skip(self, size: int) -> None:
-        """Pass over `size` bytes; damage when the file ends before."""
-        target = self.position + size
-        if target > self._size:
-            raise damaged("archive ends in the middle of a member")
-        self._at += size
-        if self._at > len(self._chunk):
-            self._chunk, self._at = b"", 0
-            self._offset = target
-        self.position = target
-
-    def _blocks(self) -> Iterator[bytes]:
-        while block := os.pread(self._fd, _BLOCK, self._offset):
-            self._offset += len(block)
-            yield block
+def _content(archive: Archive, member: Member, name: str, spool: BinaryIO, keep: Keep) -> Part | Kept:
+    """Where the member's content went."""
+    if member.size >= LARGE and (digest := keep(name, member.size, lambda: archive.content(member.size))):
+        return Kept(digest, member.size)
+    offset = spool.tell()
+    for piece in archive.content(member.size):
+        spool.write(piece)
+    return Part(offset, member.size)
 
 
 def _checked(member: Member) -> str:
@@ -167,9 +125,9 @@ def _target(member: Member, name: str) -> str:
     return "/".join(at)
 
 
-def _resolved(parts: dict[str, Part], links: dict[str, str]) -> dict[str, Part]:
+def _resolved(parts: dict[str, Part | Kept], links: dict[str, str]) -> dict[str, Part | Kept]:
     """The files behind the links; a link to nothing is left out, and missed only where somebody needs it."""
-    found: dict[str, Part] = {}
+    found: dict[str, Part | Kept] = {}
     for name in links:
         at = name
         for _ in range(MAX_HOPS):

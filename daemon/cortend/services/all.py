@@ -19,6 +19,7 @@ from cortend.services.commit import CommitService
 from cortend.services.containers import ContainerService
 from cortend.services.events import EventService
 from cortend.services.exec import ExecService
+from cortend.services.fetch import FetchService
 from cortend.services.image_load import ImageLoadService
 from cortend.services.image_mounts import ImageMounts
 from cortend.services.image_save import ImageSaveService
@@ -37,6 +38,7 @@ class Services:
 
     containers: ContainerService
     execs: ExecService
+    fetches: FetchService
     archives: ArchiveService
     images: ImageService
     saves: ImageSaveService

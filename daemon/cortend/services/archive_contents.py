@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from corten_shared import digest as digests
 from corten_shared.errors import AlreadyExists, DataLoss, InvalidArgument, NotFound, Unavailable
 from corten_shared.models.oci import Descriptor
-from cortend.core.archives import ArchiveReader, Members, Part
-from cortend.core.content import ContentStore, IngestWriter
+from cortend.core.archives import ArchiveReader, Kept, Members, Part
+from cortend.core.content import ContentStore
 from cortend.services.image_documents import MAX_DOCUMENT, DocumentStore
 
 BLOBS = "blobs/sha256/"
@@ -17,6 +17,29 @@ BLOBS = "blobs/sha256/"
 
 _PIECE = 1 << 20
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+
+
+class LayerKeeper:
+    """Makes blobs of an archive's large files while it comes, under the load's lease. Blocks; for one thread."""
+
+    def __init__(self, content: ContentStore, ns: str, lease: str) -> None:
+        self._content = content
+        self._ns = ns
+        self._lease = lease
+        self._count = 0
+
+    def keep(self, name: str, size: int, read: Callable[[], Iterable[memoryview]]) -> str:
+        """See core.archives.Keep. A file of a layout's `blobs` must be what its name says, and is not read when the
+        store has it."""
+        expected = _digest_named(name)
+        if expected is not None and self._content.adopt(self._ns, expected, lease=self._lease):
+            stored = self._content.info(self._ns, expected).size
+            if stored != size:
+                raise InvalidArgument(f"the archive is damaged: {name} has {size} bytes, not {stored}")
+            return expected
+        self._count += 1
+        ref = f"load-{self._lease}-{self._count}"
+        return _ingested(self._content, self._ns, ref, self._lease, read(), size, expected)
 
 
 class ArchiveContents:
@@ -37,7 +60,7 @@ class ArchiveContents:
         self._documents = documents
         self._ns = ns
         self._lease = lease
-        self._taken: dict[Part, str] = {}
+        self._taken: dict[Part | Kept, str] = {}
 
     def has(self, name: str) -> bool:
         """Whether the archive has a file of that (normal) name."""
@@ -52,6 +75,8 @@ class ArchiveContents:
         part = self._part(self._reader.normal(name))
         if part.size > MAX_DOCUMENT:
             raise InvalidArgument(f"{name[:200]} of the archive has {part.size} bytes, more than {MAX_DOCUMENT}")
+        if isinstance(part, Kept):
+            return self._documents.read(self._ns, part.digest)
         return b"".join(self._pieces(part))
 
     def described(self, descriptor: Descriptor) -> bytes:
@@ -84,7 +109,7 @@ class ArchiveContents:
 
     # -- bytes ------------------------------------------------------------------------------------------------------
 
-    def _part(self, name: str) -> Part:
+    def _part(self, name: str) -> Part | Kept:
         part = self._members.parts.get(name)
         if part is None:
             raise InvalidArgument(f"the archive is not whole: {name[:200]!r} is missing")
@@ -105,17 +130,27 @@ class ArchiveContents:
             left -= len(piece)
             yield piece
 
-    def _compression(self, part: Part) -> str:
-        self._members.file.seek(part.offset)
-        head = self._members.file.read(min(8, part.size))
+    def _compression(self, part: Part | Kept) -> str:
+        if isinstance(part, Kept):
+            with self._content.open(self._ns, part.digest) as blob:
+                head = blob.read(8)
+        else:
+            self._members.file.seek(part.offset)
+            head = self._members.file.read(min(8, part.size))
         return next((name for magic, name in _MAGIC.items() if head.startswith(magic)), "none")
 
-    def _take(self, part: Part, expected: str | None) -> str:
+    def _take(self, part: Part | Kept, expected: str | None) -> str:
         """The part's digest, once it is a blob under the lease; what the store has is not written again."""
+        if isinstance(part, Kept):
+            if expected not in (None, part.digest):
+                raise InvalidArgument(f"the archive is damaged: a file in it is not {expected}")
+            return part.digest
         if (known := self._taken.get(part)) is not None and expected in (None, known):
             return known
         if expected is None or not self._adopt(expected, part.size):
-            expected = self._copy(part, expected)
+            ref = f"load-{self._lease}-at-{part.offset}"
+            pieces = self._pieces(part)
+            expected = _ingested(self._content, self._ns, ref, self._lease, pieces, part.size, expected)
         self._taken[part] = expected
         return expected
 
@@ -126,36 +161,41 @@ class ArchiveContents:
             raise InvalidArgument(f"the archive is damaged: {digest} has {stored} bytes, not {size}")
         return True
 
-    def _copy(self, part: Part, expected: str | None) -> str:
-        ref = f"load-{self._lease}-{part.offset}"
-        try:
-            with (
-                self._dropped(ref),
-                self._content.writer(self._ns, ref, lease=self._lease, expected=expected, size=part.size) as writer,
-            ):
-                return self._fill(writer, part, expected)
-        except AlreadyExists as error:
-            digest = expected or digests.parse(error.subject)
-            self._content.adopt(self._ns, digest, lease=self._lease)
-            return digest
-        except DataLoss as error:
+
+def _ingested(
+    content: ContentStore,
+    ns: str,
+    ref: str,
+    lease: str,
+    pieces: Iterable[bytes | memoryview],
+    size: int,
+    expected: str | None,
+) -> str:
+    """The digest of what was written; what comes of an ingest that fails is dropped."""
+    try:
+        with content.writer(ns, ref, lease=lease, expected=expected, size=size) as writer:
+            writer.truncate(0)
+            for piece in pieces:
+                writer.write(piece)
+            return writer.commit(size, expected)
+    except AlreadyExists as error:
+        digest = expected or digests.parse(error.subject)
+        content.adopt(ns, digest, lease=lease)
+        return digest
+    except BaseException as error:
+        with contextlib.suppress(NotFound, Unavailable):
+            content.abort(ns, ref)
+        if isinstance(error, DataLoss):
             raise InvalidArgument(f"the archive is damaged: a file in it is not {expected}") from error
+        raise
 
-    def _fill(self, writer: IngestWriter, part: Part, expected: str | None) -> str:
-        writer.truncate(0)
-        for piece in self._pieces(part):
-            writer.write(piece)
-        return writer.commit(part.size, expected)
 
-    @contextlib.contextmanager
-    def _dropped(self, ref: str) -> Iterator[None]:
-        """What came of an ingest that fails is not worth keeping."""
-        try:
-            yield
-        except BaseException:
-            with contextlib.suppress(NotFound, Unavailable):
-                self._content.abort(self._ns, ref)
-            raise
+def _digest_named(name: str) -> str | None:
+    """The digest that a file of a layout's `blobs` is called by."""
+    try:
+        return digests.parse(f"sha256:{name.removeprefix(BLOBS)}") if name.startswith(BLOBS) else None
+    except InvalidArgument:
+        return None
 
 
 def blob_name(digest: str) -> str:

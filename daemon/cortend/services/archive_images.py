@@ -22,7 +22,7 @@ from corten_shared.models.oci import (
     Manifest,
     Platform,
 )
-from corten_shared.reference import Reference, parse_normalized
+from corten_shared.reference import Reference, parse_name, parse_normalized
 from cortend.core import platforms
 from cortend.core.documents import (
     MAX_INDEX_DEPTH,
@@ -49,6 +49,19 @@ REF_NAME = "org.opencontainers.image.ref.name"
 _LAYER_TYPES = {"none": OCI_LAYER, "gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD}
 
 
+class Naming(NamedTuple):
+    """How images of a layout are called. `base` completes a name that is only a tag; when it was asked for (`strict`),
+    other full names of that annotation are left out. `digests` adds `base@digest`, `index_name` names index.json."""
+
+    base: str = ""
+    strict: bool = False
+    digests: bool = False
+    index_name: str = ""
+
+
+AS_NAMED = Naming()
+
+
 class Found(NamedTuple):
     """One image of an archive, whose content is kept: its names, what they will point at, and its platforms' images:
     the ids by manifest digest."""
@@ -58,14 +71,16 @@ class Found(NamedTuple):
     ids: dict[str, str]
 
 
-def read_images(contents: ArchiveContents, wanted: Sequence[Platform]) -> list[Found]:
+def read_images(
+    contents: ArchiveContents, wanted: Sequence[Platform], naming: Naming = AS_NAMED
+) -> list[Found]:
     """Everything in the archive (only for the platforms `wanted`, when there are some), kept under its lease.
 
     An archive that is both is read as an OCI layout, which has the original manifests. Blocks. Raises InvalidArgument;
     NotFound when there is nothing for the platforms.
     """
     if contents.has("index.json"):
-        found = _Layout(contents, wanted).read()
+        found = _Layout(contents, wanted, naming).read()
     elif contents.has("manifest.json"):
         found = _docker_archive(contents, wanted)
     else:
@@ -83,7 +98,8 @@ def read_images(contents: ArchiveContents, wanted: Sequence[Platform]) -> list[F
 class _Layout:
     """An OCI layout."""
 
-    def __init__(self, contents: ArchiveContents, wanted: Sequence[Platform]) -> None:
+    def __init__(self, contents: ArchiveContents, wanted: Sequence[Platform], naming: Naming) -> None:
+        self._naming = naming
         self._contents = contents
         self._wanted = wanted
 
@@ -94,14 +110,26 @@ class _Layout:
         for descriptor in index.manifests:
             if descriptor.media_type not in INDEXES | MANIFESTS:
                 continue  # layouts may keep other things too
-            names = _names_of(descriptor)
+            names = _names_of(descriptor, self._naming)
             if (known := found.get(descriptor.digest)) is not None:
                 known.names.extend(name for name in names if name not in known.names)
                 continue
             if ids := self._descend(descriptor, 0):
                 target = Descriptor(mediaType=descriptor.media_type, digest=descriptor.digest, size=descriptor.size)
                 found[descriptor.digest] = Found(names, target, ids)
-        return list(found.values())
+        return [*found.values(), *self._whole(found)]
+
+    def _whole(self, found: dict[str, Found]) -> list[Found]:
+        """index.json itself as an image, when it is to have a name."""
+        if not self._naming.index_name or not found:
+            return []
+        data = self._contents.document("index.json")
+        target = Descriptor(mediaType=OCI_INDEX, digest=digests.of(data), size=len(data))
+        self._contents.keep(
+            target.digest, data, content_references({f"m.{n}": digest for n, digest in enumerate(found)})
+        )
+        ids = {manifest: image_id for image in found.values() for manifest, image_id in image.ids.items()}
+        return [Found([_tagged(self._naming.index_name)], target, ids)]
 
     def _descend(self, descriptor: Descriptor, depth: int) -> dict[str, str]:
         if descriptor.media_type in MANIFESTS:
@@ -192,17 +220,24 @@ def _runnable(descriptor: Descriptor) -> bool:
     return descriptor.platform is None or descriptor.platform.os in ("", "linux")
 
 
-def _names_of(descriptor: Descriptor) -> list[Reference]:
+def _names_of(descriptor: Descriptor, naming: Naming) -> list[Reference]:
     annotations = descriptor.annotations or {}
+    by_digest = [parse_name(f"{naming.base}@{descriptor.digest}")] if naming.digests and naming.base else []
     if name := annotations.get(IMAGE_NAME):
-        return [_tagged(name)]
+        return [_tagged(name), *by_digest]
     name = annotations.get(REF_NAME, "")
-    if ":" not in name and "/" not in name:
-        return []  # only a tag, or nothing
+    if name and ":" not in name and "/" not in name:
+        name = f"{naming.base}:{name}" if naming.base else ""  # only a tag
+    elif naming.strict and not _is_of(name, naming.base):
+        name = ""
     try:
-        return [_tagged(name)]
+        return [*([_tagged(name)] if name else ()), *by_digest]
     except InvalidArgument:
-        return []  # the annotation may say anything
+        return by_digest  # the annotation may say anything
+
+
+def _is_of(name: str, base: str) -> bool:
+    return name.startswith(base) and name[len(base) : len(base) + 1] in ("", "/", ":", "@")
 
 
 def _tagged(name: str) -> Reference:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+from pathlib import Path
 
 from corten_shared.errors import InvalidArgument
 from corten_shared.models.container import ContainerSpec, Resources
@@ -29,6 +30,10 @@ def check(spec: ContainerSpec, runtime: TaskRuntime) -> list[str]:
         raise InvalidArgument(f"invalid hostname format: {spec.hostname[:80]!r}")
     if spec.cwd and not spec.cwd.startswith("/"):
         raise InvalidArgument(f"the working directory '{spec.cwd[:200]}' is invalid, it needs to be an absolute path")
+    if spec.rootfs and not (spec.rootfs.startswith("/") and "\0" not in spec.rootfs and Path(spec.rootfs).is_dir()):
+        raise InvalidArgument(
+            f"root file system {spec.rootfs[:200]!r} is no directory here", hint="give an absolute path of the host"
+        )
     if spec.restart.name != "no" and spec.auto_remove:
         raise InvalidArgument("can't create 'AutoRemove' container with restart policy")
     if spec.restart.max_retries and spec.restart.name != "on-failure":
@@ -64,7 +69,7 @@ def _check_mounts(spec: ContainerSpec) -> None:
 
 def _check_network(spec: ContainerSpec) -> list[str]:
     mode = spec.network.mode
-    if mode not in _NETWORKS and not mode.startswith("container:"):
+    if mode not in _NETWORKS and not mode.startswith(("container:", "path:/")):
         raise InvalidArgument(
             f"network {mode[:80]} not found", hint=f"networks are: {', '.join(_NETWORKS)}, container:NAME"
         )
@@ -74,7 +79,7 @@ def _check_network(spec: ContainerSpec) -> list[str]:
         return []
     if mode == "host":
         return ["Published ports are discarded when using host network mode"]
-    if mode.startswith("container:"):
+    if mode.startswith(("container:", "path:")):
         raise InvalidArgument("conflicting options: port publishing and the container type network mode")
     return []
 

@@ -16,12 +16,15 @@ from dataclasses import replace
 from corten_shared import times
 from corten_shared.errors import AlreadyExists, Conflict, CortenError, InvalidArgument, NotFound, NotModified
 from corten_shared.models.container import ContainerRecord, ContainerSpec, Resources, RestartPolicy
+from corten_shared.models.oci import RunConfig
 from corten_shared.models.task import TaskRecord, TaskStatus
+from cortend.core.gc import FULL, ROOT
 from cortend.core.metadata import Metadata
 from cortend.core.runtime import TaskKey, TaskRuntime
 from cortend.core.snapshots import Snapshotter
 from cortend.core.workers import Workers
-from cortend.services import checks, log_options
+from cortend.services import checks
+from cortend.services.container_logs import ContainerLogs
 from cortend.services.images import ImageService
 from cortend.services.merge import anonymous_volumes, labels_of, merge
 from cortend.services.names import check_name, new_id, random_name
@@ -53,6 +56,7 @@ class ContainerService(ContainerObserver):
         volumes: VolumeService,
         runtime: TaskRuntime,
         supervisor: Supervisor,
+        logs: ContainerLogs,
         specs: SpecBuilder,
         workers: Workers,
         request_gc: Callable[[], None],
@@ -63,6 +67,7 @@ class ContainerService(ContainerObserver):
         self._snapshotters = snapshotters
         self._images = images
         self._volumes = volumes
+        self._logs = logs
         self._specs = specs
         self._request_gc = request_gc
         supervisor.reaper = self
@@ -79,9 +84,11 @@ class ContainerService(ContainerObserver):
         Raises NotFound (image), AlreadyExists (name), InvalidArgument (whatever cannot be run as asked).
         """
         name = check_name(request.name) if request.name else ""
+        if request.spec.rootfs:
+            return await self._create_on_rootfs(ns, name, request)
         image = await self._images.for_container(ns, request.image, request.platform)
         spec = merge(request.spec, image.config.config)
-        spec = spec.model_copy(update={"log": log_options.checked(spec.log, self._settings.log)})
+        spec = spec.model_copy(update={"log": self._logs.checked(spec.log)})
         warnings = checks.check(spec, self._runtime)
         container_id = new_id()
         key = TaskKey(ns, container_id)
@@ -104,8 +111,31 @@ class ContainerService(ContainerObserver):
         parent = await self._images.ensure_unpacked(ns, image, snapshotter)
         return Created(await self._workers.run(self._store_new, key, record, parent), warnings)
 
+    async def _create_on_rootfs(self, ns: str, name: str, request: CreateRequest) -> Created:
+        """A container on a directory of the host. It has an empty snapshot all the same, like any other."""
+        spec = merge(request.spec, RunConfig())
+        warnings = checks.check(spec, self._runtime)
+        container_id = new_id()
+        record = ContainerRecord(
+            id=container_id,
+            name=name,
+            image=request.image,
+            snapshotter=request.snapshotter or self._settings.snapshotter,
+            snapshot_key=container_id,
+            labels=request.labels,
+            spec=spec,
+            extensions=request.extensions,
+            created_at=times.now(),
+            updated_at=times.now(),
+        )
+        key = TaskKey(ns, container_id)
+        return Created(await self._workers.run(self._store_new, key, record, ""), warnings)
+
     def _store_new(self, key: TaskKey, record: ContainerRecord, parent: str) -> ContainerRecord:
-        snapshotter = self._snapshotters[record.snapshotter]
+        snapshotter = self._snapshotters.get(record.snapshotter)
+        if snapshotter is None:
+            known = ", ".join(sorted(self._snapshotters))
+            raise NotFound(f"No such snapshotter: {record.snapshotter[:80]}", hint=f"there are: {known}")
         with contextlib.ExitStack() as undo:
             undo.callback(self._drop_files, key)
             wanted = [*record.spec.mounts, *anonymous_volumes(record.spec)]
@@ -233,8 +263,8 @@ class ContainerService(ContainerObserver):
 
         await self._workers.run(write)
 
-    async def kill(self, ns: str, ref: str, signal: str = "SIGKILL") -> None:
-        """Send a signal to the container's init. Raises Conflict when it does not run."""
+    async def kill(self, ns: str, ref: str, signal: str = "SIGKILL", *, all: bool = False) -> None:
+        """Send a signal to the container's init, or to every process. Raises Conflict when it does not run."""
         view = await self.get(ns, ref)
         key = TaskKey(ns, view.record.id)
         number = signal_number(signal or "SIGKILL")
@@ -242,15 +272,15 @@ class ContainerService(ContainerObserver):
             raise Conflict(f"cannot kill container: {ref}: container {view.record.id} is not running")
         if number in (9, 15):
             self._supervisor.stop_requested(key)
-        await self._send(key, number, view)
+        await self._send(key, number, view, all=all)
         if number == 9:
             ended = self._supervisor.waiters.next_exit(key)
             if (await self.get(ns, key.id)).running:
                 await asyncio.wait([ended], timeout=_KILL_PATIENCE)
 
-    async def _send(self, key: TaskKey, number: int, view: ContainerView) -> None:
+    async def _send(self, key: TaskKey, number: int, view: ContainerView, *, all: bool = False) -> None:
         try:
-            await self._runtime.kill(key, number)
+            await self._runtime.kill(key, number, all=all)
             if number == 9 and view.task is not None and view.task.status is TaskStatus.PAUSED:
                 await self._runtime.resume(key)
         except NotFound:
@@ -363,8 +393,12 @@ class ContainerService(ContainerObserver):
 
     # -- remove -----------------------------------------------------------------------------------------------------
 
-    async def remove(self, ns: str, ref: str, *, force: bool = False, volumes: bool = False) -> None:
+    async def remove(
+        self, ns: str, ref: str, *, force: bool = False, volumes: bool = False, keep_snapshot: bool = False
+    ) -> None:
         """Remove a container; with `force` a running one is killed, with `volumes` its anonymous volumes go too.
+
+        With `keep_snapshot` its snapshot stays, labelled `containerd.io/gc.root`.
 
         Raises Conflict when it runs (without `force`). It is gone when this returns; its disk space is freed
         in the background.
@@ -383,7 +417,11 @@ class ContainerService(ContainerObserver):
             if view.running:
                 raise Conflict(f"container {ref} was started meanwhile", hint="try again")
             code = view.task.exit_code if view.task is not None else 0
-            await self._remove_locked(key, view.record, WaitResult(code or 0), volumes=volumes)
+            if keep_snapshot:
+                await self._workers.run(self._keep_snapshot, key, view.record)
+            await self._remove_locked(
+                key, view.record, WaitResult(code or 0), volumes=volumes, keep_snapshot=keep_snapshot
+            )
 
     @staticmethod
     def _refuse_running(view: ContainerView, ref: str, force: bool) -> None:
@@ -396,7 +434,13 @@ class ContainerService(ContainerObserver):
         raise Conflict(f'cannot remove container "/{view.record.name}": container is {what}: {hint}', subject=ref)
 
     async def _remove_locked(
-        self, key: TaskKey, record: ContainerRecord, result: WaitResult, *, volumes: bool = False
+        self,
+        key: TaskKey,
+        record: ContainerRecord,
+        result: WaitResult,
+        *,
+        volumes: bool = False,
+        keep_snapshot: bool = False,
     ) -> None:
         def delete() -> None:
             if not volumes:
@@ -409,22 +453,28 @@ class ContainerService(ContainerObserver):
         if volumes:
             await self.release(key, record)
         self._supervisor.waiters.removed(key, result)
-        self._supervisor.background.spawn(self.dispose(key, record), f"dispose {key.ns}/{key.id[:12]}")
+        disposal = self.dispose(key, record, keep_snapshot=keep_snapshot)
+        self._supervisor.background.spawn(disposal, f"dispose {key.ns}/{key.id[:12]}")
 
     async def release(self, key: TaskKey, record: ContainerRecord) -> None:
         """Remove the anonymous volumes of a container whose rows are gone: before the answer, as docker does."""
         if any(mount.type == "volume" for mount in record.spec.mounts):
             await self._workers.run_slow(self._volumes.remove_anonymous, key.ns, record.spec.mounts)
 
-    async def dispose(self, key: TaskKey, record: ContainerRecord) -> None:
+    def _keep_snapshot(self, key: TaskKey, record: ContainerRecord) -> None:
+        labels: dict[str, str | None] = {FULL + ROOT: times.format_rfc3339(times.now())}
+        self._snapshotters[record.snapshotter].update(key.ns, record.snapshot_key, labels)
+
+    async def dispose(self, key: TaskKey, record: ContainerRecord, *, keep_snapshot: bool = False) -> None:
         """Free the snapshot and files of a container whose rows are gone: after the answer."""
-        if await self._workers.run_slow(self._free, key, record):
+        if await self._workers.run_slow(self._free, key, record, keep_snapshot):
             self._request_gc()
 
-    def _free(self, key: TaskKey, record: ContainerRecord) -> bool:
+    def _free(self, key: TaskKey, record: ContainerRecord, keep_snapshot: bool) -> bool:
         """Whether anything became garbage beyond what is freed here: the container was the last to keep its image."""
         with contextlib.suppress(NotFound):
-            self._snapshotters[record.snapshotter].remove(key.ns, record.snapshot_key)
+            if not keep_snapshot:
+                self._snapshotters[record.snapshotter].remove(key.ns, record.snapshot_key)
         self._drop_files(key)
         with contextlib.suppress(NotFound), self._metadata.view() as tx:
             tx.images.get(key.ns, record.image_name)

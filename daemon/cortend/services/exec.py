@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import re
 
 from corten_shared import times
-from corten_shared.errors import Conflict, CortenError, InvalidArgument, NotFound
+from corten_shared.errors import AlreadyExists, Conflict, CortenError, InvalidArgument, NotFound
 from corten_shared.models.task import ExecRecord
 from cortend.core.metadata import Metadata
 from cortend.core.runtime import IO, Attachment, Handle, TaskKey, TaskRuntime
 from cortend.core.workers import Workers
+from cortend.linux.process import open_same, pidfd_send_signal
 from cortend.services.background import Background
 from cortend.services.names import new_id
 from cortend.services.observe import ContainerObserver
 from cortend.services.oci_spec import SpecBuilder
 from cortend.services.requests import ExecRequest
+from cortend.services.signals import signal_number
 from cortend.services.supervisor import event_attributes
 from cortend.services.views import ContainerView
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +59,10 @@ class ExecService:
         self._running: dict[tuple[str, str], asyncio.Event] = {}
 
     async def create(self, ns: str, ref: str, request: ExecRequest) -> str:
-        """Describe an exec; returns its id. Raises Conflict when the container does not run or is paused."""
+        """Describe an exec; returns its id, which is the request's when that has one.
+
+        Raises Conflict when the container does not run or is paused, AlreadyExists when the id is taken.
+        """
         if not request.args:
             raise InvalidArgument("No exec command specified")
         view = await self._containers.get(ns, ref)
@@ -62,13 +71,21 @@ class ExecService:
             self._specs.process, TaskKey(ns, view.record.id), view.record, args=request.args, env=request.env,
             cwd=request.cwd, user=request.user, tty=request.tty, privileged=request.privileged,
         )  # fmt: skip
-        record = ExecRecord(
-            id=new_id(), container_id=view.record.id, created_at=times.now(), **request.model_dump()
-        )
+        if request.id:
+            self._check_id(ns, request.id)
+        described = {**request.model_dump(), "id": request.id or new_id()}
+        record = ExecRecord(container_id=view.record.id, created_at=times.now(), **described)
         self._records[ns, record.id] = record
         self._processes[ns, record.id] = process
         self._forget_oldest(ns, record.container_id)
         return record.id
+
+    def _check_id(self, ns: str, exec_id: str) -> None:
+        if not _ID.fullmatch(exec_id):
+            raise InvalidArgument(f"invalid exec id {exec_id[:80]!r}", hint="letters, digits, `_`, `.` and `-`")
+        known = self._records.get((ns, exec_id))
+        if known is not None and (known.running or (ns, exec_id) in self._processes):
+            raise AlreadyExists(f"exec {exec_id} already exists", hint="give another id", subject=exec_id)
 
     @staticmethod
     def _require_running(view: ContainerView, ref: str) -> None:
@@ -155,6 +172,33 @@ class ExecService:
             for (owner, exec_id), record in self._records.items()
             if owner == ns and record.container_id == container_id and record.running
         ]
+
+    async def kill(self, ns: str, exec_id: str, signal: str) -> None:
+        """Send a signal to the exec's process. Raises NotFound, Conflict when it does not run."""
+        number = signal_number(signal)
+        record = await self.inspect(ns, exec_id)
+        held = open_same(record.pid.pid, record.pid.start) if record.running and record.pid else None
+        if held is None:
+            raise Conflict(f"exec {exec_id} is not running", subject=exec_id)
+        try:
+            pidfd_send_signal(held, number)
+        except ProcessLookupError:
+            raise Conflict(f"exec {exec_id} is not running", subject=exec_id) from None
+        finally:
+            os.close(held)
+
+    async def delete(self, ns: str, exec_id: str) -> ExecRecord:
+        """Forget an exec that does not run; what it was. Raises NotFound, Conflict while it runs."""
+        record = await self.inspect(ns, exec_id)
+        if record.running:
+            raise Conflict(f"exec {exec_id} is running", hint="kill it first", subject=exec_id)
+        self._records.pop((ns, exec_id), None)
+        self._processes.pop((ns, exec_id), None)
+        return record
+
+    def records(self, ns: str, container_id: str) -> list[ExecRecord]:
+        """The container's execs, running and ended."""
+        return [r for (owner, _), r in self._records.items() if owner == ns and r.container_id == container_id]
 
     async def resize(self, ns: str, exec_id: str, width: int, height: int) -> None:
         """Set the size of the exec's terminal, in characters."""

@@ -99,6 +99,11 @@ class ImageService:
             snapshotter=snapshotter,
         )
 
+    @property
+    def documents(self) -> DocumentStore:
+        """The documents of images."""
+        return self._documents
+
     # -- look -------------------------------------------------------------------------------------------------------
 
     async def list(self, ns: str) -> Views:

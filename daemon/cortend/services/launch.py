@@ -19,6 +19,7 @@ from pathlib import Path
 from corten_shared.errors import Conflict, CortenError, InvalidArgument
 from corten_shared.models.container import ContainerRecord, PortMapping
 from corten_shared.models.network import Endpoint
+from corten_shared.models.snapshot import Mount
 from cortend.core.metadata import Metadata
 from cortend.core.network import NetworkDriver
 from cortend.core.runtime import IO, Handle, TaskKey, TaskRuntime
@@ -26,7 +27,7 @@ from cortend.core.snapshots import Snapshotter
 from cortend.core.workers import Workers
 from cortend.services import hostfiles
 from cortend.services.logfiles import LOG_NAME
-from cortend.services.oci_spec import SpecBuilder
+from cortend.services.oci_spec import PINNED, SpecBuilder, pinned
 from cortend.services.settings import ContainerSettings
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,8 @@ class Launcher:
         endpoint = await self._workers.run(self._reserve, key, record)
         snapshotter = self._snapshotters[record.snapshotter]
         mounts = await self._workers.run(snapshotter.mounts, key.ns, record.snapshot_key)
+        if record.spec.rootfs:
+            mounts = [Mount(type="bind", source=record.spec.rootfs, options=["rbind", "rw"])]
         namespace = asyncio.create_task(self._namespace(endpoint))
         try:
             bundle = await self._runtime.prepare(key, mounts)
@@ -147,6 +150,8 @@ class Launcher:
     async def _shared_network(self, key: TaskKey, record: ContainerRecord) -> str:
         """The network namespace's path for `container:X`; empty for the host's."""
         mode = record.spec.network.mode
+        if mode.startswith(PINNED):
+            return await self._workers.run(pinned, mode)
         if mode == "host" or not mode.startswith("container:"):
             return ""
         reference = mode.partition(":")[2]

@@ -12,12 +12,15 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from corten_shared.errors import InvalidArgument
-from corten_shared.models.container import LogSpec
+from corten_shared.models.container import ContainerRecord, LogSpec
 from cortend.services.logfiles import LogLimits
 
 OWN = ("json-file", "local")
 SHIPPED = ("syslog", "journald")
 DRIVERS = (*OWN, *SHIPPED, "none")
+
+TAG_FIELDS = ("ID", "FullID", "Name", "ImageName", "ImageID", "ImageFullID", "DaemonName", "Command")
+"""What `--log-opt tag` may name, as in `{{.Name}}`."""
 
 _COMMON = frozenset({"mode", "max-buffer-size", "labels", "labels-regex", "env", "env-regex", "tag"})
 _FILES = frozenset({"max-size", "max-file", "compress"})
@@ -63,6 +66,8 @@ def checked(spec: LogSpec, defaults: LogDefaults) -> LogSpec:
     options = {**defaults.options, **spec.options} if driver == defaults.driver else dict(spec.options)
     made = LogSpec(driver=driver, options=options)
     limits_of(made, defaults)
+    rendered_tag(made, dict.fromkeys(TAG_FIELDS, ""))
+    attributes(made, {}, [])
     return made
 
 
@@ -97,6 +102,36 @@ def attributes(spec: LogSpec, labels: Mapping[str, str], env: list[str]) -> dict
         **_chosen(spec.options, "labels", labels),
         **_chosen(spec.options, "env", variables),
     }
+
+
+def tag_of(spec: LogSpec, record: ContainerRecord) -> str:
+    """What `--log-opt tag` makes of a container; its short id without one."""
+    values = {
+        "ID": record.id[:12],
+        "FullID": record.id,
+        "Name": record.name,
+        "ImageName": record.image,
+        "ImageID": record.image_id.rpartition(":")[2][:12],
+        "ImageFullID": record.image_id,
+        "DaemonName": "corten",
+        "Command": " ".join(record.spec.args),
+    }
+    return rendered_tag(spec, values)
+
+
+def rendered_tag(spec: LogSpec, values: Mapping[str, str]) -> str:
+    """The tag with these values in its fields; raises InvalidArgument."""
+
+    def value(match: re.Match[str]) -> str:
+        if match[1] not in values:
+            known = ", ".join(f"{{{{.{name}}}}}" for name in TAG_FIELDS)
+            raise InvalidArgument(f"unknown field {match[0][:60]!r} in --log-opt tag", hint=f"there are: {known}")
+        return values[match[1]]
+
+    text = re.sub(r"\{\{\s*\.(\w*)\s*\}\}", value, spec.options.get("tag") or "{{.ID}}")
+    if "{{" in text:
+        raise InvalidArgument(f"cannot read --log-opt tag {text[:60]!r}", hint="fields only, as in {{.Name}}")
+    return "".join(char if char.isprintable() else "_" for char in text)[:256]
 
 
 def _chosen(options: Mapping[str, str], name: str, values: Mapping[str, str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Reading what conmon wrote down: lines with their time and stream, from the end or followed.
+"""Reading what conmon wrote down: lines with their time and stream, from the end, from a position, or followed.
 
 The format is CRI's (kubernetes, kubelet/kuberuntime/logs): `TIME STREAM TAG CONTENT\\n`, TIME in RFC 3339
 with nanoseconds,
@@ -62,14 +62,15 @@ def _seconds(text: str) -> int:
 class LogReader:
     """Reads one container's log. Blocking: use it from a worker, `read` in pieces."""
 
-    def __init__(self, directory: Path, options: LogOptions) -> None:
+    def __init__(self, directory: Path, options: LogOptions, *, position: int = 0) -> None:
         self._options = options
         self._directory = directory
         self._lines = self._history()
         self._file: BinaryIO | None = None
         self._rest = b""
-        self.position = 0
-        """Up to which byte of the log's stream it has read (`logfiles`)."""
+        self._position = position
+        self.consumed = position
+        """Where the line that was given last ends in the log's stream (`logfiles`)."""
 
     def read(self, count: int = 2000) -> list[LogLine]:
         """The next lines, at most `count`; empty when there are no more for now."""
@@ -112,7 +113,7 @@ class LogReader:
             if files:
                 self._file = os.fdopen(os.dup(files[-1].fileno()), "rb")
                 self._file.seek(ends[-1])
-                self.position += ends[-1]
+                self._position += ends[-1]
 
     def _open_all(self) -> list[BinaryIO]:
         """Every file of the log; `position` becomes where the newest begins. Those that vanish meanwhile are old."""
@@ -120,7 +121,7 @@ class LogReader:
         for part in parts_of(self._directory):
             with contextlib.suppress(FileNotFoundError):
                 files.append(part.path.open("rb"))
-                self.position = part.start
+                self._position = part.start
         return files
 
     def _collect(self, file: BinaryIO, end: int, count: int, found: deque[LogLine]) -> bool:
@@ -148,20 +149,20 @@ class LogReader:
     def _go_on(self) -> bool:
         """Open the file that holds the next byte; False when there is none, or it is not written yet."""
         parts = parts_of(self._directory)
-        here = next((part for part in reversed(parts) if part.start <= self.position < part.end), None)
+        here = next((part for part in reversed(parts) if part.start <= self._position < part.end), None)
         if here is None:
             # What begins later: either conmon has a new, empty file, or what was next has been removed as too old.
-            here = next((part for part in parts if part.start >= self.position and part.end > self.position), None)
+            here = next((part for part in parts if part.start >= self._position and part.end > self._position), None)
         if here is None:
             return False
-        if self._file is not None and here.start <= self.position and self._has_open(here.path):
+        if self._file is not None and here.start <= self._position and self._has_open(here.path):
             return os.fstat(self._file.fileno()).st_size > self._file.tell()
         self.close()
         self._rest = b""
         with contextlib.suppress(FileNotFoundError):
             self._file = here.path.open("rb")
-            self._file.seek(max(0, self.position - here.start))
-            self.position = max(self.position, here.start)
+            self._file.seek(max(0, self._position - here.start))
+            self._position = max(self._position, here.start)
         return True
 
     def _has_open(self, path: Path) -> bool:
@@ -173,11 +174,14 @@ class LogReader:
 
     def _drain(self, file: BinaryIO) -> Iterator[LogLine]:
         while block := file.read(_BLOCK):
-            self.position += len(block)
+            at = self._position - len(self._rest)
+            self._position += len(block)
             *complete, self._rest = (self._rest + block).split(b"\n")
             if len(self._rest) > _MAX_LINE:
                 self._rest = b""
             for raw in complete:
+                at += len(raw) + 1
+                self.consumed = at
                 if (line := parse_line(raw)) is not None:
                     yield line
 

@@ -20,6 +20,8 @@ from cortend.services.volumes import VolumeService
 
 log = logging.getLogger(__name__)
 
+PINNED = "path:"
+"""Before the path of a namespace that something else keeps."""
 _JOINABLE = ("pid", "ipc", "uts", "cgroup")
 
 
@@ -120,6 +122,9 @@ class SpecBuilder:
         paths, shm = {}, ""
         for kind in _JOINABLE:
             wish: str = getattr(spec.namespaces, kind)
+            if wish.startswith(PINNED):
+                paths[kind] = pinned(wish)
+                continue
             if not wish.startswith("container:"):
                 if wish not in ("", "private", "host", "shareable"):
                     raise InvalidArgument(f"invalid {kind} mode: {wish[:80]}")
@@ -157,3 +162,13 @@ class SpecBuilder:
         if text not in self._warned:
             self._warned.add(text)
             log.warning("%s", text)
+
+
+def pinned(wish: str) -> str:
+    """The path of `path:/run/netns/x`. Raises InvalidArgument, also when there is no namespace."""
+    path = wish.removeprefix(PINNED)
+    if not path.startswith("/") or "\0" in path:
+        raise InvalidArgument(f"invalid namespace path: {path[:80]!r}", hint="it is absolute, as in path:/run/netns/x")
+    if not Path(path).exists():
+        raise InvalidArgument(f"no such namespace: {path[:200]}", subject=path)
+    return path

@@ -45,6 +45,7 @@ class ExecRequest(Record):
     """A further process; empty `cwd` and `user` stand for the container's."""
 
     args: list[str]
+    id: str = ""
     env: list[str] = []
     cwd: str = ""
     user: str = ""

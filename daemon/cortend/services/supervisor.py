@@ -19,9 +19,9 @@ from cortend.core.metadata import Metadata, Transaction
 from cortend.core.runtime import Exit, Handle, TaskKey, TaskRuntime
 from cortend.core.workers import Workers
 from cortend.services.background import Background
+from cortend.services.container_logs import ContainerLogs
 from cortend.services.launch import Launcher
 from cortend.services.locks import Locks
-from cortend.services.log_keeper import LogKeeper
 from cortend.services.requests import WaitResult
 from cortend.services.streams import PendingAttachments
 from cortend.services.waiters import Waiters
@@ -57,7 +57,7 @@ class Supervisor:
         metadata: Metadata,
         runtime: TaskRuntime,
         launcher: Launcher,
-        logs: LogKeeper,
+        logs: ContainerLogs,
         workers: Workers,
         boot_id: str,
     ) -> None:
@@ -87,6 +87,7 @@ class Supervisor:
         """
         self._stopping.discard(key)
         try:
+            await self._logs.before_start(record)
             handle, _ = await self._launcher.create(key, record)
         except CortenError as error:
             self.pending.end(key)
@@ -141,7 +142,7 @@ class Supervisor:
     # -- exit -------------------------------------------------------------------------------------------------------
 
     def watch(self, key: TaskKey, record: ContainerRecord, handle: Handle) -> None:
-        """Await the task's end in the background, and keep its log small until then."""
+        """Await the task's end in the background, and look after its log until then."""
         self._logs.add(key, record)
         self.background.spawn(self._watch(key, record.spec.runtime, handle), f"watch {key.ns}/{key.id[:12]}")
 

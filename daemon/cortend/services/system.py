@@ -6,12 +6,15 @@ import os
 import platform
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from corten_shared import times
+from corten_shared.models.container import ContainerSpec
 from corten_shared.models.system import RuntimeState, SystemInfo, VersionInfo
 from cortend.core.hostfacts import HostFacts
 from cortend.core.metadata import Metadata
 from cortend.core.runtime import RuntimeInfo, TaskRuntime
+from cortend.core.spec import SpecContext, generate
 from cortend.core.workers import Workers
 from cortend.services.observe import ContainerObserver
 
@@ -56,6 +59,11 @@ class SystemService:
             os="linux",
             arch=architecture(),
         )
+
+    def default_spec(self) -> dict[str, Any]:
+        """The OCI configuration that a container gets which wishes for nothing."""
+        context = SpecContext(id="default", rootfs="rootfs", facts=self._facts())
+        return generate(ContainerSpec(args=["sh"], cwd="/"), context)
 
     async def info(self, ns: str = "default") -> SystemInfo:
         """The engine at a glance, counting the objects of one namespace."""

@@ -14,7 +14,7 @@ from corten_shared.models.base import Record
 from corten_shared.models.container import ContainerRecord, ContainerSpec
 from corten_shared.models.image import ImageRecord
 from corten_shared.models.network import Endpoint
-from corten_shared.models.oci import ImageConfig, Platform
+from corten_shared.models.oci import Descriptor, ImageConfig, Platform
 from corten_shared.models.task import TaskRecord
 from corten_shared.times import Timestamp
 
@@ -45,9 +45,10 @@ class ErrorBody(Record):
 
 
 class LabelsPatch(Record):
-    """Labels to set; null removes one; others stay."""
+    """Labels to set; null removes one; others stay, or with `replace` go."""
 
     labels: dict[str, str | None]
+    replace: bool = False
 
 
 class NamespaceCreate(Record):
@@ -110,6 +111,14 @@ class ObjectPushRequest(Record):
     credentials: Login | None = None
 
 
+class FetchRequest(Record):
+    """An object of a registry: what `reference` names, or the blob `digest` of its repository."""
+
+    reference: str
+    digest: str = ""
+    credentials: Login | None = None
+
+
 class TagRequest(Record):
     """A further name for an image."""
 
@@ -133,11 +142,73 @@ class ImageDetail(Record):
     config: ImageConfig
 
 
+class ImageCheck(Record):
+    """How much of an image is here for this host's platform: blobs and bytes that it needs, and that are there.
+
+    `status` is complete, incomplete, or unavailable (its manifest is not here, so nobody knows what it needs).
+    """
+
+    name: str
+    target: Descriptor
+    status: Literal["complete", "incomplete", "unavailable"]
+    blobs: int
+    blobs_present: int
+    size: int
+    size_present: int
+    unpacked: bool
+
+
+class LayerUsage(Record):
+    """One layer: its blob's bytes (0: not here), and what its snapshot takes."""
+
+    digest: str
+    content: int
+    snapshot: str
+    size: int
+    inodes: int
+    unpacked: bool
+
+
+class ImageUsage(Record):
+    """What an image takes: bytes of its blobs and of its snapshots. Layers may be shared with other images."""
+
+    name: str
+    content: int
+    snapshots: int
+    inodes: int
+    layers: list[LayerUsage]
+
+
 class Removed(Record):
     """What the removal of an image did to each of its names and parts."""
 
     action: Literal["Untagged", "Deleted"]
     subject: str
+
+
+class ImagesPrune(Record):
+    """Which images to remove that no container uses: those without a name, or `all`."""
+
+    all: bool = False
+
+
+class ImagesPruned(Record):
+    """What was removed, and the bytes of the images' layers."""
+
+    items: list[Removed]
+    size: int
+
+
+class PluginInfo(Record):
+    """A part of the engine that could be another one; `reason` says why it is not usable here."""
+
+    type: Literal["content", "snapshotter", "runtime", "network", "differ"]
+    id: str
+    status: Literal["ok", "skip", "error"]
+    default: bool = False
+    version: str = ""
+    path: str = ""
+    reason: str = ""
 
 
 class ContainerCreate(Record):
@@ -206,6 +277,29 @@ class TaskStart(Record):
 
 
 class TaskKill(Record):
+    """A signal by name or number; with `all` to every process, not just the first."""
+
+    signal: str = "SIGTERM"
+    all: bool = False
+
+
+class ExecCreate(Record):
+    """A further process in a running container; empty `cwd` and `user` stand for the container's.
+
+    `id` is a name that its creator gives it; empty asks for one. Environment variables come on top of the container's.
+    """
+
+    args: list[str] = Field(min_length=1)
+    id: str = Field(default="", max_length=128)
+    env: list[str] = []
+    cwd: str = ""
+    user: str = ""
+    tty: bool = False
+    stdin: bool = False
+    privileged: bool = False
+
+
+class ExecKill(Record):
     """A signal by name or number."""
 
     signal: str = "SIGTERM"

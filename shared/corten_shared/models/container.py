@@ -39,7 +39,7 @@ class PortMapping(Record):
 
 
 class NetworkSpec(Record):
-    """How a container is connected; `mode` is bridge, none, host or container:<id>."""
+    """How a container is connected; `mode` is bridge, none, host, container:<id> or path:<a network namespace>."""
 
     mode: str = "bridge"
     ports: list[PortMapping] = []
@@ -103,7 +103,8 @@ class SecuritySpec(Record):
 
 
 class NamespaceSpec(Record):
-    """Which kernel namespaces are shared: empty or `private` is a new one, `host`, or `container:<id>`."""
+    """Which kernel namespaces are shared: empty or `private` is a new one, `host`, `container:<id>`, or `path:<path>`
+    of a pinned one."""
 
     pid: str = ""
     ipc: str = ""
@@ -130,7 +131,8 @@ class ContainerSpec(Record):
     """What to run, and how: the resolved request (image defaults are already merged in).
 
     `args` is the whole command line; `entrypoint` and `cmd` are kept as they were given. `env`
-    is a list of KEY=VALUE. Times are in seconds.
+    is a list of KEY=VALUE. Times are in seconds. `rootfs` is a directory of the host that is used as it is, in an
+    image's place.
     """
 
     args: list[str] = []
@@ -165,6 +167,8 @@ class ContainerSpec(Record):
     stop_signal: str = ""
     stop_timeout: int | None = None
     runtime: str = ""
+    rootfs: str = ""
+    rootfs_propagation: Literal["", "private", "rprivate", "shared", "rshared", "slave", "rslave"] = ""
     cgroup_parent: str = ""
     annotations: dict[str, str] = {}
     healthcheck: dict[str, Any] | None = None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from corten_shared.models.base import Record
+from corten_shared.models.oci import MAX_BLOB
 from corten_shared.times import Timestamp
 
 
@@ -25,3 +28,18 @@ class IngestStatus(Record):
     expected: str | None = None
     started_at: Timestamp
     updated_at: Timestamp
+
+
+class IngestCommit(Record):
+    """What an ingest must be to become a blob: its digest and size, where they are known; and the blob's labels."""
+
+    expected: str = ""
+    size: int = Field(default=0, ge=0, le=MAX_BLOB)
+    labels: dict[str, str] = {}
+
+
+class ReferencesPruned(Record):
+    """Labels that were taken off a blob, or would be: the content that nothing refers to by it any more."""
+
+    digest: str
+    labels: dict[str, str]

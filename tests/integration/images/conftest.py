@@ -45,7 +45,7 @@ class Archives:
         """The lines that a load answers."""
         pieces = (data[at : at + 65536] for at in range(0, len(data), 65536))
         with self.daemon.api() as api, _checked(
-            api.request("POST", "/images/load", query=query, body=pieces)
+            api.request("POST", "/images/load", query={"quiet": "1", **query}, body=pieces)
         ) as reply:
             return [line["stream"] for line in reply.json_lines()]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cortend.api.native.content import byte_range
+from cortend.api.native.ranges import byte_range
 
 
 @pytest.mark.parametrize(

@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
-from corten_shared.errors import InvalidArgument
+from corten_shared.errors import CortenError, InvalidArgument
 from corten_shared.models.image import Progress
 from cortend.api.docker import image_list, versions
 from cortend.api.docker.call import NAMESPACE, Call
 from cortend.api.docker.containers import until_of
 from cortend.api.docker.credentials import from_header
 from cortend.api.docker.platform_query import platforms_of
-from cortend.api.docker.progress import line, progress_lines
+from cortend.api.docker.progress import error_line, line, progress_lines
 from cortend.api.docker.responses import Stream, json_response
 from cortend.api.docker.routing import Route
 from cortend.api.docker.translate_image import created_ns, image_document, image_summary
 from cortend.core import instructions
 from cortend.services.image_catalog import ImageView
 from cortend.services.image_import import shown_url
+from cortend.services.image_load import Loaded, LoadRequest
 from cortend.services.images import HistoryItem
 
 if TYPE_CHECKING:
@@ -168,10 +169,14 @@ class Images:
         return Stream(_chain(first, chunks), "application/x-tar")
 
     async def load(self, call: Call) -> Response:
-        """POST /images/load: what came, a line for each name. A bad archive is an error with a status."""
-        loaded = await self._loads.load(NAMESPACE, call.request.stream(), wanted=platforms_of(call))
-        texts = (f"Loaded image: {image.name}" if image.name else f"Loaded image ID: {image.id}" for image in loaded)
-        return Stream(_one(b"".join(line({"stream": f"{text}\n"}) for text in texts)), "application/json")
+        """POST /images/load: progress unless `quiet`, and what came, a line for each name.
+
+        What is wrong before there is anything to tell is an error with a status.
+        """
+        request = LoadRequest(wanted=platforms_of(call))
+        lines = _loaded(self._loads.load(NAMESPACE, call.request.stream(), request), quiet=call.flag("quiet"))
+        first = await anext(lines)
+        return Stream(_told(first, lines), "application/json")
 
 
 def join_name(name: str, tag: str) -> str:
@@ -198,6 +203,28 @@ async def _imported(found: AsyncGenerator[ImageView | None, None]) -> AsyncItera
         async for view in found:
             if view is not None:
                 yield Progress(status=view.id)
+
+
+async def _loaded(found: AsyncGenerator[Progress | Loaded, None], *, quiet: bool) -> AsyncGenerator[bytes, None]:
+    async with contextlib.aclosing(found):
+        async for item in found:
+            if isinstance(item, Loaded):
+                text = f"Loaded image: {item.name}" if item.name else f"Loaded image ID: {item.id}"
+                yield line({"stream": f"{text}\n"})
+            elif not quiet:
+                detail = {"current": item.current, "total": item.total}
+                yield line({"status": item.status, "progressDetail": detail, "id": item.id})
+
+
+async def _told(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+    """A stream that was begun: an error after its first line can only be told within it."""
+    async with contextlib.aclosing(rest):
+        try:
+            yield first
+            async for chunk in rest:
+                yield chunk
+        except CortenError as error:
+            yield error_line(error)
 
 
 async def _one(chunk: bytes) -> AsyncIterator[bytes]:

@@ -23,9 +23,7 @@ async def progress_lines(first: Progress, rest: AsyncIterator[Progress]) -> Asyn
             for row in _rows(progress):
                 yield line(row)
     except CortenError as error:
-        log.info("transfer failed: %s", error, extra={"fields": {"code": error.code}})
-        message = message_of(error)
-        yield line({"errorDetail": {"message": message}, "error": message})
+        yield error_line(error)
     finally:
         close = getattr(rest, "aclose", None)
         if close is not None:
@@ -35,6 +33,13 @@ async def progress_lines(first: Progress, rest: AsyncIterator[Progress]) -> Asyn
 def line(payload: dict[str, Any]) -> bytes:
     """One object."""
     return dump(payload) + b"\r\n"
+
+
+def error_line(error: CortenError) -> bytes:
+    """The last line of a stream that failed."""
+    log.info("transfer failed: %s", error, extra={"fields": {"code": error.code}})
+    message = message_of(error)
+    return line({"errorDetail": {"message": message}, "error": message})
 
 
 def _rows(progress: Progress) -> list[dict[str, Any]]:

@@ -11,11 +11,13 @@ from corten_shared.models.api import (
     ContainerCreated,
     ContainerDetail,
     Items,
+    LabelsPatch,
 )
 from cortend.api.native.listing import Listed
 from cortend.api.native.parameters import DEFAULT, AllNamespaces, ContainerRef, Namespace
 from cortend.services.all import Services
 from cortend.services.commit import CommitRequest
+from cortend.services.labels import label_container
 from cortend.services.requests import CreateRequest
 from cortend.services.views import ContainerView
 
@@ -49,6 +51,16 @@ def router(services: Services) -> APIRouter:
         """One container with its task and endpoint."""
         return detail(await containers.get(namespace, ref))
 
+    @api.patch("/{ref}")
+    async def update_container(
+        ref: ContainerRef, body: LabelsPatch, namespace: Namespace = DEFAULT
+    ) -> ContainerDetail:
+        """Change labels."""
+        record = await services.workers.run(
+            lambda: label_container(services.metadata, namespace, ref, body.labels, replace=body.replace)
+        )
+        return detail(await containers.get(namespace, record.id))
+
     @api.post("/{ref}/commit", status_code=201)
     async def commit_container(
         body: ContainerCommit, ref: ContainerRef, namespace: Namespace = DEFAULT
@@ -67,10 +79,17 @@ def router(services: Services) -> APIRouter:
 
     @api.delete("/{ref}", status_code=204)
     async def delete_container(
-        ref: ContainerRef, namespace: Namespace = DEFAULT, force: bool = False, volumes: bool = False
+        ref: ContainerRef,
+        namespace: Namespace = DEFAULT,
+        force: bool = False,
+        volumes: bool = False,
+        keep_snapshot: bool = False,
     ) -> None:
-        """Remove a container; `force` kills its task first, `volumes` removes its anonymous volumes too."""
-        await containers.remove(namespace, ref, force=force, volumes=volumes)
+        """Remove a container; `force` kills its task first, `volumes` removes its anonymous volumes too.
+
+        `keep_snapshot` leaves its snapshot, labelled `containerd.io/gc.root`.
+        """
+        await containers.remove(namespace, ref, force=force, volumes=volumes, keep_snapshot=keep_snapshot)
 
     return api
 

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
 
-from corten_shared.models.api import ImageDetail, Items, Login, PullRequest, Removed, TagRequest
+from fastapi import APIRouter, Query
+
+from corten_shared.models.api import (
+    ImageCheck,
+    ImageDetail,
+    ImagesPrune,
+    ImagesPruned,
+    ImageUsage,
+    Items,
+    LabelsPatch,
+    Login,
+    PullRequest,
+    Removed,
+    TagRequest,
+)
 from corten_shared.models.image import ImageRecord, PullProgress
 from cortend.api.native.listing import Listed
 from cortend.api.native.parameters import DEFAULT, ImageName, Namespace
@@ -12,6 +26,10 @@ from cortend.api.native.streaming import Stream, checked_lines
 from cortend.core.registry import Credentials
 from cortend.services.all import Services
 from cortend.services.image_catalog import ImageView
+from cortend.services.image_checks import ImageChecks
+from cortend.services.labels import label_image
+
+Snapshotter = Annotated[str, Query(description="The snapshotter; the configured one when empty.")]
 
 
 def router(services: Services) -> APIRouter:
@@ -40,6 +58,41 @@ def router(services: Services) -> APIRouter:
     async def tag_image(body: TagRequest, namespace: Namespace = DEFAULT) -> None:
         """Give an image another name."""
         await images.tag(namespace, body.source, body.target)
+
+    checks = ImageChecks(metadata=services.metadata, content=services.content, documents=images.documents)
+
+    @api.post("/check")
+    async def check_images(
+        listing: Listed, namespace: Namespace = DEFAULT, snapshotter: Snapshotter = ""
+    ) -> Items[ImageCheck]:
+        """How much of each image is here, for this host's platform, and whether it is unpacked; by name."""
+        found = services.snapshots.named(snapshotter)
+        return await listing.items(
+            workers, lambda: checks.check(namespace, found), key=lambda image: image.name
+        )
+
+    @api.post("/usage")
+    async def get_image_usage(
+        name: Annotated[str, Query(description="A full or short name.")],
+        namespace: Namespace = DEFAULT,
+        snapshotter: Snapshotter = "",
+    ) -> ImageUsage:
+        """What an image takes in content and snapshots, layer by layer."""
+        record = (await images.get(namespace, name)).records[0]
+        return await workers.run_slow(checks.usage, namespace, record, services.snapshots.named(snapshotter))
+
+    @api.post("/prune")
+    async def prune_images(body: ImagesPrune, namespace: Namespace = DEFAULT) -> ImagesPruned:
+        """Remove the images that no container uses: those without a name, or all."""
+        removed, size = await images.prune(namespace, dangling=not body.all)
+        return ImagesPruned(items=[Removed(action=line.action, subject=line.subject) for line in removed], size=size)
+
+    @api.patch("/{name:path}")
+    async def update_image(name: ImageName, body: LabelsPatch, namespace: Namespace = DEFAULT) -> ImageRecord:
+        """Change the labels of a name."""
+        return await workers.run(
+            lambda: label_image(services.metadata, namespace, name, body.labels, replace=body.replace)
+        )
 
     @api.get("/{name:path}")
     async def get_image(name: ImageName, namespace: Namespace = DEFAULT) -> ImageDetail:

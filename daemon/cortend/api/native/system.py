@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter
 
-from corten_shared.models.api import CollectedResult
+from corten_shared.models.api import CollectedResult, Items, PluginInfo
 from corten_shared.models.check import CheckLine, CheckRequest
 from corten_shared.models.system import SystemInfo, VersionInfo
+from cortend.api.native.listing import Listed
 from cortend.api.native.parameters import DEFAULT, Namespace
 from cortend.api.native.streaming import Stream, checked_lines
 from cortend.services.all import Services
+from cortend.services.plugins import plugins
 
 
 def router(services: Services) -> APIRouter:
@@ -25,6 +29,18 @@ def router(services: Services) -> APIRouter:
     async def get_version() -> VersionInfo:
         """Versions."""
         return services.system.version()
+
+    @api.get("/plugins")
+    async def list_plugins(listing: Listed) -> Items[PluginInfo]:
+        """The parts of the engine that could be others: content stores, snapshotters, runtimes; why one is absent."""
+        return await listing.items(
+            services.workers, lambda: plugins(services), key=lambda found: (found.type, found.id)
+        )
+
+    @api.get("/oci/spec")
+    async def get_default_spec() -> dict[str, Any]:
+        """The OCI runtime configuration of a container without any wishes (runtime-spec, config.md)."""
+        return services.system.default_spec()
 
     @api.post("/gc")
     async def collect_garbage() -> CollectedResult:

@@ -88,8 +88,8 @@ def _add_lifecycle(api: APIRouter, services: Services) -> None:
 
     @api.post("/{ref}/kill", status_code=204)
     async def kill_task(ref: ContainerRef, body: TaskKill, namespace: Namespace = DEFAULT) -> None:
-        """Send a signal to the task's init."""
-        await containers.kill(namespace, ref, body.signal)
+        """Send a signal to the task's init, or with `all` to every process."""
+        await containers.kill(namespace, ref, body.signal, all=body.all)
 
     @api.post("/{ref}/stop", status_code=204)
     async def stop_task(ref: ContainerRef, body: TaskStop, namespace: Namespace = DEFAULT) -> None:

@@ -173,7 +173,7 @@ class FakeExecs:
 
     async def create(self, ns: str, ref: str, request: ExecRequest) -> str:
         self.requests.append(request)
-        self.record = ExecRecord(id="e" * 64, container_id="1", **request.model_dump())
+        self.record = ExecRecord(container_id="1", **{**request.model_dump(), "id": "e" * 64})
         return self.record.id
 
     async def inspect(self, ns: str, exec_id: str) -> ExecRecord:

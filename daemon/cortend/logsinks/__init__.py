@@ -1,0 +1,1 @@
+"""Log drivers that send a copy away: implementations of `core.logsinks`."""
