@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from corten.ctl.command import ALL, QUIET, Command, filters, labels, listing
+from corten.ctl.image_archives import COMMANDS as ARCHIVES
 from corten.ctl.image_checks import COMMANDS as CHECKS
 from corten.ctl.image_mounts import COMMANDS as MOUNTS
 from corten.ctl.login import USER, login
@@ -133,6 +134,7 @@ COMMANDS = {
         ],
         examples=["cortenctl images rm --sync docker.io/library/busybox:latest"],
     ),
+    **ARCHIVES,
     **MOUNTS,
     **CHECKS,
 }  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from corten import tty
@@ -11,6 +10,7 @@ from corten.docker.image import platform_json
 from corten.docker.pull import check, show_progress
 from corten.flags import Flag
 from corten.output import out
+from corten.wholefile import write_whole
 from corten_shared.errors import CortenError, InvalidArgument
 
 TYPE_CHECKING = False
@@ -33,28 +33,13 @@ def _run_save(session: Session, options: Options) -> int:
     query = {"names": options.args, "platform": platform}
     with session.engine.open("GET", "/images/get", query) as reply:
         if path:
-            _save_file(reply, path)
+            write_whole(path, reply.chunks(), "failed to save image")
         else:
             sys.stdout.flush()
             for data in reply.chunks():
                 sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
     return 0
-
-
-def _save_file(reply: Response, path: str) -> None:
-    """Write beside the target and rename: an archive is there whole, or not at all."""
-    temporary = f"{path}.{os.getpid()}.tmp"
-    try:
-        with open(temporary, "xb") as file:
-            for data in reply.chunks():
-                file.write(data)
-        os.replace(temporary, path)
-    except OSError as exc:
-        raise InvalidArgument(f"failed to save image: {path}: {exc.strerror or exc}") from None
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
 
 
 def _run_load(session: Session, options: Options) -> int:

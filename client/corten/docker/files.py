@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from corten import tty
@@ -10,13 +9,13 @@ from corten.command import Command
 from corten.docker.engine import container_path
 from corten.flags import Flag
 from corten.output import escape, out
-from corten_shared.errors import CortenError, InvalidArgument
+from corten.wholefile import write_whole
+from corten_shared.errors import CortenError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from corten.docker.session import Session
     from corten.flags import Options
-    from corten.transport import Response
 
 _KINDS = "CAD"
 """By the API's number: changed, added, deleted."""
@@ -28,28 +27,13 @@ def _run_export(session: Session, options: Options) -> int:
         raise CortenError("cowardly refusing to save to a terminal. Use the -o flag or redirect")
     with session.engine.open("GET", container_path(options.args[0], "/export")) as reply:
         if path:
-            _save(reply, path)
+            write_whole(path, reply.chunks(), "failed to export container")
         else:
             sys.stdout.flush()
             for data in reply.chunks():
                 sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
     return 0
-
-
-def _save(reply: Response, path: str) -> None:
-    """Write beside the target and rename: an archive is there whole, or not at all."""
-    temporary = f"{path}.{os.getpid()}.tmp"
-    try:
-        with open(temporary, "xb") as file:
-            for data in reply.chunks():
-                file.write(data)
-        os.replace(temporary, path)
-    except OSError as exc:
-        raise InvalidArgument(f"failed to export container: {path}: {exc.strerror or exc}") from None
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
 
 
 def _run_commit(session: Session, options: Options) -> int:

@@ -70,7 +70,7 @@ POINTS: Final[dict[str, str]] = {
     "commit.image.named": "the committed image's record is there; the lease is still there",
     # images: removal, load, import
     "image.remove.untagged": "an image's names are deleted; nothing was collected",
-    "load.archive.spooled": "the archive to load lies in its nameless file",
+    "load.archive.spooled": "the archive to load has come: its layers are blobs, the rest is in a nameless file",
     "load.archive.read": "the archive's blobs are in the store, nothing is unpacked",
     "load.image.unpacked": "an image of the archive is unpacked; it has no name yet",
     "load.images.named": "the records of the loaded images are committed; the lease is still there",

@@ -47,6 +47,7 @@ class _Choice(NamedTuple):
 class _Plan:
     """What the archive will have."""
 
+    complete: bool = False
     index: list[dict[str, Any]] = field(default_factory=list)
     manifest: dict[str, dict[str, Any]] = field(default_factory=dict)
     documents: dict[str, int] = field(default_factory=dict)
@@ -72,18 +73,26 @@ class ImageSaveService:
         self._workers = workers
 
     async def save(
-        self, ns: str, names: Sequence[str], *, wanted: Sequence[Platform] = ()
+        self,
+        ns: str,
+        names: Sequence[str],
+        *,
+        wanted: Sequence[Platform] = (),
+        complete: bool = False,
+        docker: bool = True,
     ) -> AsyncGenerator[bytes, None]:
         """The archive with these images, piece by piece; only their variants for `wanted`, when there are some.
 
+        Of an index what is here, or with `complete` all of it or nothing. Without `docker` it is an OCI layout only.
         A name without tag means every tag of its repository; an id saves without names. An unknown name is an error
         before the first piece: NotFound, InvalidArgument (ambiguous id). DataLoss when a blob is shorter than it was.
         """
         if not names:
             raise InvalidArgument("no images to save: names must not be empty")
         async with temporary_lease(self._metadata, self._workers, ns, "save", transient=True) as lease:
-            plan = await finished(self._workers.run_slow(self._plan, ns, names, wanted, lease))
-            yield _head(plan)
+            plan = _Plan(complete=complete)
+            await finished(self._workers.run_slow(self._fill, plan, ns, names, wanted, lease))
+            yield _head(plan, docker=docker)
             for digest, size in {**plan.documents, **plan.layers}.items():
                 yield _header(blob_name(digest), size)
                 pieces = self._blob(ns, digest, size)
@@ -98,14 +107,14 @@ class ImageSaveService:
 
     # -- choosing ---------------------------------------------------------------------------------------------------
 
-    def _plan(self, ns: str, names: Sequence[str], wanted: Sequence[Platform], lease: str) -> _Plan:
-        plan = _Plan()
+    def _fill(
+        self, plan: _Plan, ns: str, names: Sequence[str], wanted: Sequence[Platform], lease: str
+    ) -> None:
         for choice in self._choose(ns, names):
             target = self._narrowed(ns, choice.target, wanted)
             if not self._add(ns, plan, target, wanted, lease, 0):
                 raise no_platform(wanted[0] if wanted else self._documents.host)
             self._list(ns, plan, choice, target, wanted)
-        return plan
 
     def _choose(self, ns: str, names: Sequence[str]) -> list[_Choice]:
         """The images that the names mean, each once with all its names, in the order they were asked for."""
@@ -164,7 +173,7 @@ class ImageSaveService:
         below = [
             self._add(ns, plan, child, wanted, lease, depth + 1)
             for child in index.manifests
-            if child.media_type in INDEXES | MANIFESTS and self._has(ns, child.digest)
+            if child.media_type in INDEXES | MANIFESTS and (plan.complete or self._has(ns, child.digest))
         ]
         if any(below):
             plan.documents[target.digest] = size
@@ -178,7 +187,7 @@ class ImageSaveService:
         size = self._hold(ns, target.digest, lease)
         manifest = parse_manifest(self._documents.read(ns, target.digest), target.media_type, what)
         parts = [manifest.config, *manifest.layers]
-        if below and not all(self._has(ns, part.digest) for part in parts):
+        if below and not plan.complete and not all(self._has(ns, part.digest) for part in parts):
             return False
         if wanted:
             image = self._documents.load(ns, target)
@@ -261,14 +270,15 @@ def _names(text: str, reference: Reference) -> bool:
     return (wanted.name, wanted.tag, wanted.digest) == (reference.name, reference.tag, "")
 
 
-def _head(plan: _Plan) -> bytes:
+def _head(plan: _Plan, *, docker: bool) -> bytes:
     """The archive up to its first blob."""
     index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": plan.index}
     files = {
         "oci-layout": {"imageLayoutVersion": "1.0.0"},
         "index.json": index,
-        "manifest.json": list(plan.manifest.values()),
     }
+    if docker:
+        files["manifest.json"] = list(plan.manifest.values())
     return b"".join(_members(files)) + _header("blobs/") + _header(BLOBS)
 
 

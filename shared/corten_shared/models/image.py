@@ -39,6 +39,12 @@ class PullProgress(Progress):
     image: ImageRecord | None = None
 
 
+class ImportProgress(Progress):
+    """Of an import: `Loading layer` with a layer's short id, then a line with `image` set for each that came."""
+
+    image: ImageRecord | None = None
+
+
 class Pushed(Record):
     """What a registry has now: `digest` under `tag` (empty: under its digest alone); `size` is the manifest's."""
 

@@ -19,6 +19,7 @@ from cortend.api.native import (
     content,
     events,
     execs,
+    image_archives,
     image_mounts,
     images,
     leases,
@@ -60,8 +61,8 @@ def build_native(services: Services) -> FastAPI:
         dependencies=[lease_dependency(services)],
     )
     api.openapi = lambda: _described(api)  # type: ignore[method-assign]
-    for noun in (namespaces, push, content, snapshots, image_mounts, images, containers, tasks, execs,
-                 leases, events, system):  # fmt: skip
+    for noun in (namespaces, push, content, snapshots, image_archives, image_mounts, images, containers,
+                 tasks, execs, leases, events, system):  # fmt: skip
         api.include_router(noun.router(services))
 
     @api.get("/docs", include_in_schema=False)
