@@ -50,6 +50,7 @@ from cortend.registry.source import WebSource
 from cortend.runtime.facts import read_facts
 from cortend.runtime.host import LinuxHost
 from cortend.runtime.tasks import DEFAULT_RUNTIMES, Tasks
+from cortend.runtime.verifier import DirectoryVerifier, VerifierSettings
 from cortend.services.all import Services
 from cortend.services.archive import ArchiveService
 from cortend.services.collect import CollectService, CollectSettings
@@ -102,11 +103,13 @@ class Application:
     collect: CollectService
     downloader: Downloader
     pushes: PushService
+    verifier: DirectoryVerifier
 
     def reload(self, old: Config, new: Config) -> None:
         """Take over the keys that `config.LIVE` names."""
         del old
         self.registries.configure(registry_settings(new))
+        self.verifier.configure(verifier_settings(new))
         self.containers.configure(stop_timeout=new.containers.stop_timeout)
         self.collect.configure(collect_settings(new))
         self.downloader.configure(
@@ -182,8 +185,9 @@ async def open_application(config: Config, status: Callable[[str], None]) -> Asy
         collect.request()
         running.supervisor.background.spawn(running.recovery.start_by_policy(), "restart policies")
         yield Application(
-            build_api(services), imaging.registries, running.containers, collect, imaging.downloader, imaging.pushes
-        )
+            build_api(services), imaging.registries, running.containers, collect, imaging.downloader, imaging.pushes,
+            imaging.verifier,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +236,7 @@ class Imaging:
     """Services that get, unpack and keep images."""
 
     registries: RegistryClient
+    verifier: DirectoryVerifier
     downloader: Downloader
     pulls: PullService
     pushes: PushService
@@ -263,7 +268,9 @@ def build_imaging(config: Config, stores: Stores, workers: ThreadWorkers, collec
         metadata=stores.database,
         workers=workers,
     )
+    verifier = DirectoryVerifier(verifier_settings(config), workers)
     pulls = PullService(
+        verifier=verifier,
         registries=registries,
         documents=documents,
         downloader=downloader,
@@ -323,8 +330,9 @@ def build_imaging(config: Config, stores: Stores, workers: ThreadWorkers, collec
     )
     mounts = ImageMounts(metadata=stores.database, images=images, snapshots=snapshots, workers=workers)
     return Imaging(
-        registries, downloader, pulls, pushes, images, saves, loads, snapshots, mounts, comparer, documents, unpacker
-    )
+        registries, verifier, downloader, pulls, pushes, images, saves, loads, snapshots, mounts, comparer, documents,
+        unpacker,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -530,6 +538,12 @@ def log_defaults(config: Config) -> LogDefaults:
     """What containers log to when they are made without a word about it."""
     logs = config.logs
     return LogDefaults(logs.driver, LogLimits(logs.max_size, logs.max_files), logs.options)
+
+
+def verifier_settings(config: Config) -> VerifierSettings:
+    """The image verifiers' settings out of the configuration."""
+    given = config.image_verifier
+    return VerifierSettings(given.bin_dir, given.max_verifiers, given.per_verifier_timeout)
 
 
 def find_init(config: Config) -> str:

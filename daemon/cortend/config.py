@@ -27,6 +27,7 @@ LIVE = (
     "push",
     "registry",
     "registries",
+    "image_verifier",
     "gc",
     "containers.stop_timeout",
 )
@@ -178,6 +179,20 @@ class Registry(Section):
     ca_file: OptionalPath = Field(default="", description="PEM file of CAs to trust besides the system's.")
 
 
+class Verifier(Section):
+    """Programs that judge an image before it is fetched, as containerd's bindir verifiers. Off by default."""
+
+    bin_dir: OptionalPath = Field(
+        default="", description="Directory of the programs: all must end with 0. Empty: nothing is verified."
+    )
+    max_verifiers: int = Field(
+        default=10, ge=-1, description="How many are called, by name; the rest are not. -1: all."
+    )
+    per_verifier_timeout: Seconds = Field(
+        default=10.0, description="Seconds after which one that has not ended is a refusal."
+    )
+
+
 class Snapshots(Section):
     """File systems of images and containers."""
 
@@ -298,6 +313,7 @@ class Config(Section):
     registries: dict[str, Registry] = Field(
         default={}, description='Registries by host, as in [registries."registry.local:5000"].'
     )
+    image_verifier: Verifier = Field(default=Verifier(), description=Verifier.__doc__)
     snapshots: Snapshots = Field(default=Snapshots(), description=Snapshots.__doc__)
     runtime: Runtime = Field(default=Runtime(), description=Runtime.__doc__)
     network: Network = Field(default=Network(), description=Network.__doc__)

@@ -57,9 +57,10 @@ async def run(
     pass_fds: Sequence[int] = (),
     capture: bool = True,
     limit: int = OUTPUT_LIMIT,
+    input: bytes | None = None,
 ) -> Result:
     """Run a program to its end; it and its children die with the caller's cancellation or after `timeout`
-    seconds.
+    seconds. `input` is what it may read; it need not.
 
     Without `capture` output goes nowhere: for programs that leave processes behind which would keep the
     pipes open. Raises DeadlineExceeded, and Unavailable when the program cannot be started; its exit code is
@@ -67,19 +68,26 @@ async def run(
     """
     install_child_watcher()
     _trace(argv, cwd)
+    source = asyncio.subprocess.DEVNULL if input is None else asyncio.subprocess.PIPE
     output = asyncio.subprocess.PIPE if capture else asyncio.subprocess.DEVNULL
     try:
         child = await asyncio.create_subprocess_exec(
-            *argv, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, cwd=cwd, env=dict(env),
+            *argv, stdin=source, stdout=output, stderr=output, cwd=cwd, env=dict(env),
             pass_fds=tuple(pass_fds), start_new_session=True,
         )  # fmt: skip
     except OSError as error:
         raise Unavailable(f"cannot run {argv[0]}: {error.strerror}", hint="is it installed?") from error
     try:
         async with asyncio.timeout(timeout):
-            stdout, stderr = await asyncio.gather(_read(child.stdout, limit), _read(child.stderr, limit))
+            stdout, stderr, _ = await asyncio.gather(
+                _read(child.stdout, limit), _read(child.stderr, limit), _write(child.stdin, input)
+            )
             return Result(await child.wait(), stdout, stderr)
     except TimeoutError as error:
+        if child.returncode is not None:  # what it left behind holds its pipes
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child._transport.close()  # type: ignore[attr-defined]  # nothing public closes the pipes
         raise DeadlineExceeded(f"{argv[0]} did not end within {timeout:g} s") from error
     finally:
         if child.returncode is None:
@@ -94,6 +102,14 @@ async def _read(stream: asyncio.StreamReader | None, limit: int) -> bytes:
     while stream is not None and (data := await stream.read(65536)):
         kept += data[: limit - len(kept)]
     return bytes(kept)
+
+
+async def _write(stream: asyncio.StreamWriter | None, data: bytes | None) -> None:
+    if stream is not None and data is not None:
+        with contextlib.suppress(ConnectionError):
+            stream.write(data)
+            await stream.drain()
+        stream.close()
 
 
 def spawn_detached(

@@ -23,6 +23,7 @@ from cortend.core import platforms, trace
 from cortend.core.documents import MAX_INDEX_DEPTH, parse_config, parse_index, parse_manifest
 from cortend.core.metadata import Metadata
 from cortend.core.registry import Credentials, Fetcher, Registries
+from cortend.core.verify import ImageVerifier
 from cortend.core.workers import Workers
 from cortend.services.download import Downloader
 from cortend.services.finish import finished
@@ -78,7 +79,9 @@ class PullService:
         workers: Workers,
         snapshotter: str,
         request_gc: Callable[[], None],
+        verifier: ImageVerifier | None = None,
     ) -> None:
+        self._verifier = verifier
         self._registries = registries
         self._documents = documents
         self._downloader = downloader
@@ -130,6 +133,8 @@ class PullService:
         ):
             run = _Run(order, fetcher, lease, board)
             target = await fetcher.resolve()
+            if self._verifier is not None:
+                await self._verifier.verify(str(order.reference), target)
             board.say(f"Pulling from {order.reference.path}", order.reference.object)
             image = await self._fetch_documents(run, target)
             trace.point("pull.documents.kept")
