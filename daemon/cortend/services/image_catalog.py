@@ -9,10 +9,12 @@ from typing import NamedTuple
 
 from corten_shared.errors import CortenError, InvalidArgument, NotFound
 from corten_shared.models.image import ImageRecord
+from corten_shared.models.oci import Platform
 from corten_shared.reference import parse_normalized
+from cortend.core import platforms
 from cortend.core.metadata import Metadata
 from cortend.core.snapshots import Snapshotter
-from cortend.services.image_documents import DocumentStore, ImageDocuments
+from cortend.services.image_documents import DocumentStore, ImageDocuments, no_platform
 from cortend.services.image_names import by_name, id_prefix, is_dangling, no_such_image, reference_of
 
 log = logging.getLogger(__name__)
@@ -94,6 +96,14 @@ class ImageCatalog:
         """The image that `text` means; raises NotFound, InvalidArgument (ambiguous)."""
         image, _ = self.select(self.views(ns, sizes=False), text)
         return image._replace(layer_sizes=self._sizes(ns, image.documents))
+
+    def variant(self, ns: str, text: str, wanted: Platform) -> ImageView:
+        """The image that `text` means, for a platform. Raises as find, and NotFound when it is not here for that."""
+        view, record = self.select(self.views(ns, sizes=False), text)
+        documents = self._documents.load(ns, (record or view.records[0]).target, wanted)
+        if not platforms.fits(documents.platform, wanted):
+            raise no_platform(wanted)
+        return view._replace(documents=documents, layer_sizes=self._sizes(ns, documents))
 
     def view_of(self, ns: str, record: ImageRecord) -> ImageView:
         """The image that a record names."""

@@ -48,6 +48,7 @@ class _Plan:
     """What the archive will have."""
 
     complete: bool = False
+    saved: list[tuple[str, str]] = field(default_factory=list)
     index: list[dict[str, Any]] = field(default_factory=list)
     manifest: dict[str, dict[str, Any]] = field(default_factory=dict)
     documents: dict[str, int] = field(default_factory=dict)
@@ -92,6 +93,7 @@ class ImageSaveService:
         async with temporary_lease(self._metadata, self._workers, ns, "save", transient=True) as lease:
             plan = _Plan(complete=complete)
             await finished(self._workers.run_slow(self._fill, plan, ns, names, wanted, lease))
+            await self._workers.run(self._tell, ns, plan)
             yield _head(plan, docker=docker)
             for digest, size in {**plan.documents, **plan.layers}.items():
                 yield _header(blob_name(digest), size)
@@ -104,6 +106,13 @@ class ImageSaveService:
                 if size % _BLOCK:
                     yield bytes(-size % _BLOCK)
             yield _END
+
+    def _tell(self, ns: str, plan: _Plan) -> None:
+        """docker's event for each image."""
+        with self._metadata.update() as tx:
+            for name, image_id in plan.saved:
+                attributes = {"action": "save", "name": name or image_id, "id": image_id}
+                tx.emit(ns, "/images/save", name or image_id, attributes)
 
     # -- choosing ---------------------------------------------------------------------------------------------------
 
@@ -222,6 +231,7 @@ class ImageSaveService:
         if not choice.names:
             plan.index.append(described)
         image = self._documents.load(ns, target, wanted[0] if wanted and target.media_type in INDEXES else None)
+        plan.saved += [(name.familiar, image.id) for name in choice.names] or [("", image.id)]
         entry = plan.manifest.setdefault(
             image.manifest_digest,
             {

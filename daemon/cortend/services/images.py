@@ -9,7 +9,7 @@ from typing import NamedTuple
 from corten_shared import times
 from corten_shared.errors import CortenError, InvalidArgument, NotFound
 from corten_shared.models.image import ImageRecord
-from corten_shared.models.oci import ImageConfig, RunConfig
+from corten_shared.models.oci import ImageConfig, Platform, RunConfig
 from corten_shared.reference import parse_normalized
 from cortend.core import platforms, trace
 from cortend.core.archives import Recoder, Source
@@ -114,9 +114,11 @@ class ImageService:
         """Raises NotFound (`No such image: x`), InvalidArgument for an ambiguous prefix."""
         return await self._workers.run(self._catalog.find, ns, text)
 
-    async def history(self, ns: str, text: str) -> History:
-        """How the image came to be, newest first. Raises as get."""
-        return _history(await self.get(ns, text))
+    async def history(self, ns: str, text: str, wanted: Platform | None = None) -> History:
+        """How the image (for a platform) came to be, newest first. Raises as get."""
+        if wanted is None:
+            return _history(await self.get(ns, text))
+        return _history(await self._workers.run(self._catalog.variant, ns, text, wanted))
 
     # -- for containers ---------------------------------------------------------------------------------------------
 

@@ -128,18 +128,24 @@ def test_a_platform_chooses_what_is_saved_and_loaded(archives, refused, tmp_path
     with pytest.raises(refused, match="no image for linux/amd64"):
         archives.load(data, platform=here)
     archives.load(data, platform=far)
+    with archives.daemon.api() as api:
+        assert api.request("GET", "/images/far:1/history", query={"platform": far}).json()[0]["Id"] == image.id
+        reply = api.request("GET", "/images/far:1/history", query={"platform": here})
+        assert reply.status == 404 and b"linux/amd64" in reply.read()
     with pytest.raises(refused, match="linux/amd64"):
         archives.save("far:1", platform=here)
     assert archives.save("far:1", platform=far) == archives.save("far:1")
 
 
-def test_a_load_is_an_event(archives, tmp_path):
+def test_a_load_and_a_save_are_events(archives, tmp_path):
     image = make_image([])
     archives.load(_docker_archive(image, tmp_path, "e:1"))
-    with archives.daemon.api() as api:
-        reply = api.request("GET", "/events", query={"since": "1", "filters": json.dumps({"event": ["load"]})})
-        event = next(iter(reply.json_lines()))
-    assert (event["Type"], event["Action"], event["Actor"]["ID"]) == ("image", "load", image.id)
+    archives.save("e:1")
+    for action in ("load", "save"):
+        with archives.daemon.api() as api:
+            reply = api.request("GET", "/events", query={"since": "1", "filters": json.dumps({"event": [action]})})
+            event = next(iter(reply.json_lines()))
+        assert (event["Type"], event["Action"], event["Actor"]["ID"]) == ("image", action, image.id)
 
 
 @pytest.mark.parametrize("program", ["corten", "docker"])

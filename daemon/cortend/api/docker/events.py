@@ -53,6 +53,7 @@ ACTIONS: dict[str, tuple[str, str]] = {
     "/images/update": ("image", "tag"),
     "/images/delete": ("image", "delete"),
     "/images/load": ("image", "load"),
+    "/images/save": ("image", "save"),
     "/images/push": ("image", "push"),
     "/networks/connect": ("network", "connect"),
     "/networks/disconnect": ("network", "disconnect"),

@@ -80,7 +80,8 @@ class Images:
 
     async def history(self, call: Call) -> Response:
         """GET /images/{name}/history."""
-        items = await self._images.history(NAMESPACE, call.params["name"])
+        wanted = platforms_of(call)
+        items = await self._images.history(NAMESPACE, call.params["name"], wanted[0] if wanted else None)
         return json_response([_history_row(item) for item in items])
 
     async def tag(self, call: Call) -> Response:
