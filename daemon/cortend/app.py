@@ -40,6 +40,7 @@ from cortend.logsinks.drivers import Drivers
 from cortend.metadata.collector import StoreCollector
 from cortend.metadata.content import NamespacedContent
 from cortend.metadata.db import Database
+from cortend.metadata.graph import StoreGraphs
 from cortend.metadata.journal import JournalLimits
 from cortend.metadata.snapshots import DatabaseSnapshotter
 from cortend.network.bridge import BridgeNetwork, BridgeSettings
@@ -71,6 +72,7 @@ from cortend.services.launch import Launcher
 from cortend.services.log_options import LogDefaults
 from cortend.services.logfiles import LogLimits
 from cortend.services.oci_spec import SpecBuilder
+from cortend.services.plan import PlanService
 from cortend.services.pull import PullService
 from cortend.services.push import PushService
 from cortend.services.push_plan import PushPlanner
@@ -81,6 +83,7 @@ from cortend.services.supervisor import Supervisor
 from cortend.services.system import SystemService
 from cortend.services.unpack import Unpacker
 from cortend.services.volumes import VolumeService
+from cortend.services.why import WhyService
 from cortend.snapshots import erofs, overlay
 from cortend.snapshots.erofs import ErofsDriver
 from cortend.snapshots.native import NativeDriver
@@ -139,6 +142,7 @@ async def open_application(config: Config, status: Callable[[str], None]) -> Asy
         system = await build_system(config, stores, host, imaging, running, workers)
         status("recovering")
         await running.recovery.run()
+        why, plans = build_answers(stores, imaging, running, workers, collect)
         services = Services(
             containers=running.containers,
             execs=running.execs,
@@ -173,6 +177,8 @@ async def open_application(config: Config, status: Callable[[str], None]) -> Asy
             events=EventService(metadata=stores.database, exchange=stores.exchange, workers=workers),
             snapshots=imaging.snapshots,
             image_mounts=imaging.mounts,
+            why=why,
+            plans=plans,
             content=stores.content,
             snapshotters=stores.snapshotters,
             metadata=stores.database,
@@ -248,6 +254,7 @@ class Imaging:
     comparer: ChildComparer
     documents: DocumentStore
     unpacker: Unpacker
+    catalog: ImageCatalog
 
 
 def build_imaging(config: Config, stores: Stores, workers: ThreadWorkers, collect: CollectService) -> Imaging:
@@ -331,7 +338,7 @@ def build_imaging(config: Config, stores: Stores, workers: ThreadWorkers, collec
     mounts = ImageMounts(metadata=stores.database, images=images, snapshots=snapshots, workers=workers)
     return Imaging(
         registries, verifier, downloader, pulls, pushes, images, saves, loads, snapshots, mounts, comparer, documents,
-        unpacker,
+        unpacker, catalog,
     )  # fmt: skip
 
 
@@ -339,6 +346,8 @@ def build_imaging(config: Config, stores: Stores, workers: ThreadWorkers, collec
 class Running:
     """Services that make, run and recover containers."""
 
+    settings: ContainerSettings
+    volume_store: LocalVolumes
     volumes: VolumeService
     logs: ContainerLogs
     supervisor: Supervisor
@@ -362,7 +371,8 @@ def build_running(
         dns=config.network.dns,
         log=log_defaults(config),
     )
-    volumes = VolumeService(store=LocalVolumes(config.root / "volumes"), metadata=metadata, workers=workers)
+    volume_store = LocalVolumes(config.root / "volumes")
+    volumes = VolumeService(store=volume_store, metadata=metadata, workers=workers)
     specs = SpecBuilder(
         host=LinuxHost(), metadata=metadata, runtime=tasks, volumes=volumes, init_path=find_init(config)
     )
@@ -437,7 +447,36 @@ def build_running(
         workers=workers,
         boot_id=host.boot_id,
     )
-    return Running(volumes, logs, supervisor, containers, execs, archives, commits, recovery, launcher)
+    return Running(
+        settings, volume_store, volumes, logs, supervisor, containers, execs, archives, commits, recovery, launcher
+    )
+
+
+def build_answers(
+    stores: Stores, imaging: Imaging, running: Running, workers: ThreadWorkers, collect: CollectService
+) -> tuple[WhyService, PlanService]:
+    """Services that ask the collector's graph."""
+    graphs = StoreGraphs(stores.database)
+    why = WhyService(
+        metadata=stores.database,
+        graphs=graphs,
+        volumes=running.volume_store,
+        workers=workers,
+        next_run=collect.next_run,
+    )
+    plans = PlanService(
+        metadata=stores.database,
+        graphs=graphs,
+        catalog=imaging.catalog,
+        containers=running.containers,
+        settings=running.settings,
+        volumes=running.volumes,
+        volume_store=running.volume_store,
+        content=stores.content,
+        snapshots=imaging.snapshots,
+        workers=workers,
+    )
+    return why, plans
 
 
 async def build_system(

@@ -35,6 +35,7 @@ LEADING = (
 )
 """Flags that stand before a command only: commands may have others of these names."""
 ALL = Flag("all-namespaces", "bool", "Of every namespace", short="A")
+PLAN = Flag("plan", "bool", "Say what would be removed and how much is freed; remove nothing")
 FORCE = Flag("force", "bool", "Kill what runs first", short="f")
 FILTER = Flag("filter", "list", "Only what this means, like labels.tier==web; of several, any")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from corten.ctl.command import ALL, FORCE, Command, filters, labels, listing
+from corten.ctl.command import ALL, FORCE, PLAN, Command, filters, labels, listing
 from corten.ctl.create import CREATE_FLAGS, create
 from corten.ctl.session import Session, moment, segment
 from corten.flags import Flag
@@ -46,6 +46,9 @@ def _label(session: Session, options: Options) -> int:
 
 
 def _rm(session: Session, options: Options) -> int:
+    if options["plan"]:
+        asked = {"force": bool(options["force"]), "volumes": bool(options["volumes"])}
+        return session.plan("containers.remove", options.args, **asked)
     query = {"force": _word(options["force"]), "volumes": _word(options["volumes"])}
     if options["keep-snapshot"]:
         query["keep_snapshot"] = "true"
@@ -80,6 +83,7 @@ COMMANDS = {
         "Remove containers", _rm, arguments="CONTAINER...",
         flags=[
             FORCE,
+            PLAN,
             Flag("keep-snapshot", "bool", "Keep its snapshot"),
             Flag("volumes", "bool", "Remove their anonymous volumes too"),
         ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from corten.ctl.command import ALL, Command, filters, labels, listing, told
+from corten.ctl.command import ALL, PLAN, Command, filters, labels, listing, told
 from corten.ctl.content_write import EDIT, INGEST
 from corten.ctl.push import PUSH_OBJECT
 from corten.ctl.registry import REGISTRY_FLAGS, with_login
@@ -76,6 +76,8 @@ def _label(session: Session, options: Options) -> int:
 
 
 def _rm(session: Session, options: Options) -> int:
+    if options["plan"]:
+        return session.plan("content.remove", options.args)
     return session.each(options.args, lambda digest: session.call("DELETE", f"/content/{segment(digest)}"))
 
 
@@ -138,7 +140,7 @@ COMMANDS = {
         "Set or remove labels", _label, arguments="DIGEST LABEL[=VALUE]...", least=2, most=None,
         examples=[f"cortenctl content label {_DIGEST} containerd.io/gc.root=now team="],
     ),
-    "rm": Command("Remove blobs from the namespace", _rm, arguments="DIGEST...", least=1, most=None),
+    "rm": Command("Remove blobs from the namespace", _rm, arguments="DIGEST...", flags=[PLAN], least=1, most=None),
     "push-object": PUSH_OBJECT,
     "check": CHECK,
     "prune": Command(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from corten.ctl.command import ALL, Command, filters, listing
+from corten.ctl.command import ALL, PLAN, Command, filters, listing
 from corten.ctl.session import Session, moment, pairs
 from corten.flags import Flag
 from corten.output import escape, human_size, out
@@ -86,11 +86,24 @@ def _flush() -> None:
 
 
 def _gc(session: Session, options: Options) -> int:
+    if options["plan"]:
+        return session.plan("gc")
     found = session.call("POST", "/gc")
     if session.json:
         return session.dump(found)
-    counts = ", ".join(f"{found[name]} {name}" for name in ("blobs", "snapshots", "leases", "ingests"))
+    counts = ", ".join(f"{found[name]} {name}" for name in ("images", "blobs", "snapshots", "leases", "ingests"))
     out(f"removed {counts}; freed {human_size(found['bytes_freed'])}")
+    return 0
+
+
+def _why(session: Session, options: Options) -> int:
+    kind = options["type"] or None
+    found = [answer for name in options.args for answer in session.items("/why", object=name, kind=kind)]
+    if session.json:
+        return session.dump(found)
+    from corten.keeping import show_why
+
+    show_why(found)
     return 0
 
 
@@ -107,7 +120,13 @@ COMMANDS = {
         "Show events as they happen", _events, *EVENT_FLAGS,
         examples=["cortenctl events -A", "cortenctl events 'topic==\"/tasks/exit\"' 'event.name==web'"],
     ),
-    "gc": Command("Free what nothing refers to", _gc),
+    "gc": Command("Free what nothing refers to, and say how much that was", _gc, flags=[PLAN]),
     "info": Command("Show the engine and its host", _info),
+    "why": Command(
+        "Show what keeps an object, or when it goes", _why, arguments="OBJECT...", least=1, most=None,
+        flags=[
+            Flag("type", "string", "Only of this kind: containers, images, volumes, content, snapshots, leases"),
+        ],
+    ),
     "version": Command("Show the versions of client and daemon", _version),
 }  # fmt: skip

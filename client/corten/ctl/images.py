@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from corten.ctl.command import ALL, QUIET, Command, filters, labels, listing
+from corten.ctl.command import ALL, PLAN, QUIET, Command, filters, labels, listing
 from corten.ctl.image_archives import COMMANDS as ARCHIVES
 from corten.ctl.image_checks import COMMANDS as CHECKS
 from corten.ctl.image_mounts import COMMANDS as MOUNTS
@@ -98,6 +98,8 @@ def _label(session: Session, options: Options) -> int:
 
 
 def _rm(session: Session, options: Options) -> int:
+    if options["plan"]:
+        return session.plan("images.remove", options.args, force=bool(options["force"]))
     force = str(bool(options["force"])).lower()
 
     def remove(name: str) -> None:
@@ -130,6 +132,7 @@ COMMANDS = {
         "Remove images", _rm, arguments="REF...", least=1, most=None,
         flags=[
             Flag("force", "bool", "Also what containers use", short="f"),
+            PLAN,
             Flag("sync", "bool", "Return when the disk is freed"),
         ],
         examples=["cortenctl images rm --sync docker.io/library/busybox:latest"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from corten.ctl.command import ALL, QUIET, Command, labels
+from corten.ctl.command import ALL, PLAN, QUIET, Command, labels
 from corten.ctl.session import Session, moment, pairs, segment
 from corten.flags import Flag
 from corten.output import ago, human_duration
@@ -87,6 +87,8 @@ def _drop(session: Session, options: Options) -> int:
 
 def _rm(session: Session, options: Options) -> int:
     """Only the last one's end waits for the collection: one is enough for all."""
+    if options["plan"]:
+        return session.plan("leases.remove", options.args)
     last = options.args[-1]
 
     def remove(name: str) -> None:
@@ -116,6 +118,6 @@ COMMANDS = {
     "drop": Command("Have a lease let go of an object", _drop, arguments=_RESOURCE, least=3, most=3),
     "rm": Command(
         "End leases", _rm, arguments="LEASE...", least=1, most=None,
-        flags=[Flag("sync", "bool", "Wait until what they held is collected")],
+        flags=[PLAN, Flag("sync", "bool", "Wait until what they held is collected")],
     ),
 }  # fmt: skip

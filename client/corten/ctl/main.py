@@ -36,6 +36,7 @@ VERBS: dict[str, Entry] = {
     "events": ("engine", "events", "Show events as they happen"),
     "gc": ("engine", "gc", "Free what nothing refers to"),
     "info": ("engine", "info", "Show the engine and its host"),
+    "why": ("engine", "why", "Show what keeps an object, or when it goes"),
     "version": ("engine", "version", "Show the versions of client and daemon"),
     "completion": ("completion", "completion", "Print a shell's completion script (bash, zsh or fish)"),
 }

@@ -125,6 +125,16 @@ class Session:
             out(json.dumps(value, indent=2, ensure_ascii=sys.stdout.isatty()))
         return 0
 
+    def plan(self, action: str, objects: Sequence[str] = (), **request: object) -> int:
+        """Show what an action would remove."""
+        found = self.call("POST", "/plan", {"action": action, "objects": list(objects), **request})
+        if self.json:
+            return self.dump(found)
+        from corten.keeping import show_plan
+
+        show_plan(found)
+        return 0
+
     def tell(self, name: object) -> None:
         """What a command made or changed."""
         out(json.dumps(name) if self.json else escape(name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from corten.ctl.command import ALL, QUIET, Command, filters, labels, listing
+from corten.ctl.command import ALL, PLAN, QUIET, Command, filters, labels, listing
 from corten.ctl.session import Session, moment, segment
 from corten.flags import Flag
 from corten.output import err, escape, human_size, out
@@ -197,6 +197,8 @@ def _label(session: Session, options: Options) -> int:
 
 
 def _rm(session: Session, options: Options) -> int:
+    if options["plan"]:
+        return session.plan("snapshots.remove", options.args, snapshotter=options["snapshotter"])
     return session.each(options.args, lambda key: session.call("DELETE", _path(options, "keys", key)))
 
 
@@ -253,6 +255,6 @@ COMMANDS = {
     ),
     "unpack": _command("Unpack an image whose content is here", _unpack, "DIGEST", 1, 1),
     "label": _command("Set or remove labels", _label, "KEY [LABEL=VALUE...]", 1, None, examples=["label base a=b c="]),
-    "rm": _command("Remove snapshots", _rm, "KEY...", 1, None),
+    "rm": _command("Remove snapshots", _rm, "KEY...", 1, None, PLAN),
     "cleanup": _command("Free directories that no record names", _cleanup),
 }  # fmt: skip

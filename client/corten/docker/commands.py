@@ -22,6 +22,7 @@ _CONTAINER: dict[str, Entry] = {
     "ls": ("container", "PS", "List containers"),
     "pause": ("lifecycle", "PAUSE", "Pause all processes within one or more containers"),
     "port": ("container", "PORT", "List port mappings of a container"),
+    "prune": ("prune", "CONTAINER_PRUNE", "Remove all stopped containers"),
     "rename": ("lifecycle", "RENAME", "Rename a container"),
     "restart": ("lifecycle", "RESTART", "Restart one or more containers"),
     "rm": ("lifecycle", "RM", "Remove one or more containers"),
@@ -41,9 +42,14 @@ _IMAGE: dict[str, Entry] = {
     "ls": ("image", "IMAGES", "List images"),
     "pull": ("pull", "PULL", "Download an image from a registry"),
     "push": ("push", "PUSH", "Upload an image to a registry"),
+    "prune": ("prune", "IMAGE_PRUNE", "Remove unused images"),
     "rm": ("image", "RMI", "Remove one or more images"),
     "save": ("archive", "SAVE", "Save one or more images to a tar archive (to STDOUT by default)"),
     "tag": ("image", "TAG", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
+}
+
+_VOLUME: dict[str, Entry] = {
+    "prune": ("prune", "VOLUME_PRUNE", "Remove unused local volumes"),
 }
 
 _SYSTEM: dict[str, Entry] = {
@@ -54,6 +60,7 @@ NOUNS: dict[str, tuple[str, dict[str, Entry]]] = {
     "container": ("Manage containers", _CONTAINER),
     "image": ("Manage images", _IMAGE),
     "system": ("Manage the engine", _SYSTEM),
+    "volume": ("Manage volumes", _VOLUME),
 }
 """Nouns: their summary and their commands."""
 
@@ -61,11 +68,12 @@ ALIASES: dict[str, dict[str, str]] = {
     "container": {"list": "ls", "ps": "ls", "remove": "rm"},
     "image": {"list": "ls", "remove": "rm"},
     "system": {},
+    "volume": {},
 }
 """Other names of a noun's commands."""
 
 COMMANDS: dict[str, Entry] = {
-    **{name: entry for name, entry in _CONTAINER.items() if name not in ("ls", "inspect")},
+    **{name: entry for name, entry in _CONTAINER.items() if name not in ("ls", "inspect", "prune")},
     "ps": _CONTAINER["ls"],
     "images": _IMAGE["ls"],
     "rmi": _IMAGE["rm"],
@@ -75,6 +83,7 @@ COMMANDS: dict[str, Entry] = {
     "info": _SYSTEM["info"],
     "login": ("login", "LOGIN", "Authenticate to a registry"),
     "logout": ("login", "LOGOUT", "Log out from a registry"),
+    "why": ("native", "WHY", "Show what keeps a container, image, volume, layer or lease, or when it goes"),
     "version": ("system", "VERSION", "Show the versions of client and engine"),
 }
 """The short forms, `corten ps`."""

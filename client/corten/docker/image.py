@@ -6,6 +6,7 @@ from corten.command import Command
 from corten.docker.attached import each
 from corten.docker.engine import image_path
 from corten.docker.listing import Listing, encode_filters, filter_flag, format_flag
+from corten.docker.native import PLAN, plan
 from corten.flags import Flag
 from corten.output import ago, ellipsis, escape, human_size, local_time, out, short_id
 from corten.rows import Row
@@ -94,6 +95,8 @@ def _run_images(session: Session, options: Options) -> int:
 
 
 def _run_rmi(session: Session, options: Options) -> int:
+    if options["plan"]:
+        return plan(session, "images.remove", list(options.args), force=bool(options["force"]))
     query = {
         "force": options["force"] or None,
         "noprune": options["no-prune"] or None,
@@ -184,6 +187,7 @@ RMI = Command(
     flags=[
         Flag("force", "bool", "Force removal of the image", short="f"),
         Flag("no-prune", "bool", "Do not delete untagged parents"),
+        PLAN,
         Flag("platform", "strings", "Remove only this platform's variant (os/arch[/variant])"),
     ],
     least=1,

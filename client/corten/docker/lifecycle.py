@@ -5,6 +5,7 @@ from __future__ import annotations
 from corten.command import Command
 from corten.docker.attached import each
 from corten.docker.engine import EngineError, container_path
+from corten.docker.native import PLAN, plan
 from corten.flags import Flag
 from corten.output import err, sentence
 from corten_shared.errors import InvalidArgument
@@ -61,6 +62,11 @@ def _run_wait(session: Session, options: Options) -> int:
 
 
 def _run_rm(session: Session, options: Options) -> int:
+    if options["plan"]:
+        names = [name.strip("/") for name in options.args]
+        return plan(
+            session, "containers.remove", names, force=bool(options["force"]), volumes=bool(options["volumes"])
+        )
     query = {"force": options["force"] or None, "v": options["volumes"] or None, "link": options["link"] or None}
 
     def one(name: str) -> str | None:
@@ -127,6 +133,7 @@ RM = Command(
     flags=[
         Flag("force", "bool", "Force the removal of a running container (uses SIGKILL)", short="f"),
         Flag("link", "bool", "Remove the specified link", short="l"),
+        PLAN,
         Flag("volumes", "bool", "Remove anonymous volumes of the container", short="v"),
     ],
     least=1,

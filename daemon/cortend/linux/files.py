@@ -9,6 +9,7 @@ import fcntl
 import os
 import stat
 import sys
+from collections.abc import Iterator
 
 from cortend.linux.libc import AT_FDCWD, LIBC, SYS_OPENAT2, check, encode, syscall
 
@@ -238,3 +239,36 @@ def kind_of(mode: int) -> str:
         stat.S_IFIFO: "a fifo", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
     }  # fmt: skip
     return names.get(stat.S_IFMT(mode), "of an unknown type")
+
+
+def tree_usage(path: str) -> tuple[int, int]:
+    """Bytes on disk and inodes of a tree, hard links counted once, without leaving its file system."""
+    size = inodes = 0
+    seen: set[int] = set()
+    for found in _inodes(path, os.lstat(path)):
+        if found.st_nlink > 1 and not stat.S_ISDIR(found.st_mode):
+            if found.st_ino in seen:
+                continue
+            seen.add(found.st_ino)
+        size += found.st_blocks * 512
+        inodes += 1
+    return size, inodes
+
+
+def disk_usage(path: str) -> int:
+    """Bytes on disk of a tree; none of one that is not there."""
+    try:
+        return tree_usage(path)[0]
+    except FileNotFoundError:
+        return 0
+
+
+def _inodes(path: str, top: os.stat_result) -> Iterator[os.stat_result]:
+    """Every inode below `path` and its own, by descriptor; files that vanish meanwhile are passed over."""
+    yield top
+    for _root, directories, files, fd in os.fwalk(path, follow_symlinks=False):
+        for name in [*directories, *files]:
+            with contextlib.suppress(FileNotFoundError):
+                found = os.lstat(name, dir_fd=fd)
+                if found.st_dev == top.st_dev:
+                    yield found

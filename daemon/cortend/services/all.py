@@ -24,12 +24,14 @@ from cortend.services.image_load import ImageLoadService
 from cortend.services.image_mounts import ImageMounts
 from cortend.services.image_save import ImageSaveService
 from cortend.services.images import ImageService
+from cortend.services.plan import PlanService
 from cortend.services.pull import PullService
 from cortend.services.push import PushService
 from cortend.services.registries import RegistryService
 from cortend.services.snapshots import SnapshotService
 from cortend.services.system import SystemService
 from cortend.services.volumes import VolumeService
+from cortend.services.why import WhyService
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ class Services:
     events: EventService
     snapshots: SnapshotService
     image_mounts: ImageMounts
+    why: WhyService
+    plans: PlanService
     content: ContentStore
     snapshotters: Mapping[str, Snapshotter]
     metadata: Metadata

@@ -406,7 +406,7 @@ class ContainerService(ContainerObserver):
         view = await self.get(ns, ref)
         key = TaskKey(ns, view.record.id)
         if view.running:
-            self._refuse_running(view, ref, force)
+            self.refuse_running(view, ref, force)
             self._supervisor.stop_requested(key)
             await self._end_surely(key)
         async with self._supervisor.locks.hold(key):
@@ -424,7 +424,8 @@ class ContainerService(ContainerObserver):
             )
 
     @staticmethod
-    def _refuse_running(view: ContainerView, ref: str, force: bool) -> None:
+    def refuse_running(view: ContainerView, ref: str, force: bool) -> None:
+        """Raises Conflict for a running container that must not be removed without `force`."""
         if force:
             return
         what = "paused" if view.status == "paused" else "running"

@@ -72,6 +72,11 @@ class SnapshotService:
         self._request_gc()
 
     def _remove(self, snapshotter: Snapshotter, ns: str, key: str) -> None:
+        self.check_removable(snapshotter, ns, key)
+        snapshotter.remove(ns, key)
+
+    def check_removable(self, snapshotter: Snapshotter, ns: str, key: str) -> None:
+        """Raises NotFound; Conflict for a container's, and for one that is mounted. Blocks."""
         info = snapshotter.stat(ns, key)
         with self._metadata.view() as tx:
             for record in tx.containers.list(ns):
@@ -83,7 +88,6 @@ class SnapshotService:
                     )
         if info.kind is not Kind.VIEW and (targets := snapshotter.targets(ns, key)):
             raise Conflict(f"snapshot {key} is mounted on {targets[0]}", hint="unmount it first", subject=key)
-        snapshotter.remove(ns, key)
 
     async def cleanup(self, snapshotter: str) -> int:
         """Free what no record names; how many directories that were."""

@@ -17,7 +17,6 @@ import logging
 import os
 import queue
 import re
-import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -33,6 +32,7 @@ from cortend.linux.files import (
     spread_children,
     sync_directory,
     syncfs,
+    tree_usage,
 )
 from cortend.linux.mountinfo import read_mounts
 from cortend.snapshots.tally import tally
@@ -233,29 +233,8 @@ def layers_of(options: Sequence[str]) -> set[str]:
 
 def measure(path: str | os.PathLike[str]) -> Usage:
     """Disk use of a tree: allocated bytes, and inodes, hard links counted once."""
-    size = 0
-    seen: set[int] = set()
-    inodes = 0
-    top = os.lstat(path)
-    for found in _walk(os.fspath(path), top):
-        if found.st_nlink > 1 and not stat.S_ISDIR(found.st_mode):
-            if found.st_ino in seen:
-                continue
-            seen.add(found.st_ino)
-        size += found.st_blocks * 512
-        inodes += 1
+    size, inodes = tree_usage(os.fspath(path))
     return Usage(size=size, inodes=inodes)
-
-
-def _walk(path: str, top: os.stat_result) -> Iterator[os.stat_result]:
-    """Every inode below `path` and its own, by descriptor; files that vanish meanwhile are passed over."""
-    yield top
-    for _root, directories, files, fd in os.fwalk(path, follow_symlinks=False):
-        for name in [*directories, *files]:
-            with contextlib.suppress(FileNotFoundError):
-                found = os.lstat(name, dir_fd=fd)
-                if found.st_dev == top.st_dev:
-                    yield found
 
 
 def _positive(sid: int) -> int:

@@ -38,11 +38,15 @@ class Filters:
             return cls()
         if not isinstance(raw, dict):
             raise InvalidArgument("invalid filter")
-        values = {key: _values(value) for key, value in raw.items()}
+        return cls.of({key: _values(value) for key, value in raw.items()}, known)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Iterable[str]], known: Collection[str]) -> Filters:
+        """Filters that were parsed already; raises InvalidArgument for keys that are not `known`."""
         for key in values:
             if key not in known:
                 raise InvalidArgument(f"invalid filter '{key[:80]}'")
-        return cls(values)
+        return cls({key: tuple(found) for key, found in values.items()})
 
     def __contains__(self, key: str) -> bool:
         return bool(self._values.get(key))

@@ -28,6 +28,7 @@ from cortend.api.native import (
     snapshots,
     system,
     tasks,
+    why,
 )
 from cortend.api.native.parameters import lease_dependency
 from cortend.api.native.reference import render
@@ -62,7 +63,7 @@ def build_native(services: Services) -> FastAPI:
     )
     api.openapi = lambda: _described(api)  # type: ignore[method-assign]
     for noun in (namespaces, push, content, snapshots, image_archives, image_mounts, images, containers,
-                 tasks, execs, leases, events, system):  # fmt: skip
+                 tasks, execs, leases, events, why, system):  # fmt: skip
         api.include_router(noun.router(services))
 
     @api.get("/docs", include_in_schema=False)
