@@ -91,6 +91,7 @@ MOUNT_ATTR_NOEXEC = 0x8
 MOUNT_ATTR_NOATIME = 0x10
 MOUNT_ATTR_NOSYMFOLLOW = 0x200000
 
+CLONE_FS = 0x200
 DATA_MAX = 4095
 """The bytes of file system data that mount(2) takes: one page, with its NUL."""
 
@@ -283,8 +284,7 @@ def _or_unmount(target: str, flags: int) -> None:
 def _mount_long_overlay(source: str, target: str, flags: int, data: list[str]) -> None:
     """An overlay of more layers than fit in mount(2)'s page.
 
-    Linux 6.5 takes layers one by one (`lowerdir+`); older ones get short names through a descriptor of the layers'
-    common directory.
+    Linux 6.5 takes layers one by one (`lowerdir+`); older ones get names relative to the layers' common directory.
     """
     try:
         detached = _overlay_detached(source, flags, data)
@@ -323,15 +323,28 @@ def _overlay_detached(source: str, flags: int, data: list[str]) -> int:
 
 
 def _mount_shortened(source: str, target: str, flags: int, data: list[str]) -> None:
-    layers = next((o for o in data if o.startswith("lowerdir=")), "lowerdir=")[9:].split(":")
+    """Layers by names relative to their common directory, on a thread that has a working directory of its own."""
+    import threading
+
+    layers = next((option for option in data if option.startswith("lowerdir=")), "lowerdir=")[9:].split(":")
     base = os.path.commonpath(layers)
-    fd = os.open(base, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        short = ":".join(f"/proc/self/fd/{fd}/{os.path.relpath(layer, base)}" for layer in layers)
-        options = [f"lowerdir={short}" if o.startswith("lowerdir=") else o for o in data]
-        text = ",".join(options)
-        if len(text.encode()) > DATA_MAX:
-            raise OSError(errno.E2BIG, f"{len(layers)} layers do not fit in one overlay mount", target)
-        mount(source, target, "overlay", flags, text)
-    finally:
-        os.close(fd)
+    short = ":".join(os.path.relpath(layer, base) for layer in layers)
+    text = ",".join(f"lowerdir={short}" if option.startswith("lowerdir=") else option for option in data)
+    if len(text.encode()) > DATA_MAX:
+        raise OSError(errno.E2BIG, f"{len(layers)} layers do not fit in one overlay mount", target)
+    failure: list[OSError] = []
+    where = os.path.abspath(target)
+
+    def run() -> None:
+        try:
+            check(LIBC.unshare(ctypes.c_int(CLONE_FS)))
+            os.chdir(base)
+            mount(source, where, "overlay", flags, text)
+        except OSError as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=run, name="mount")
+    thread.start()
+    thread.join()
+    if failure:
+        raise failure[0]

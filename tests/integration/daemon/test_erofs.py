@@ -13,7 +13,7 @@ import pytest
 from cortend.linux.mount import unmount_all
 from cortend.linux.mountinfo import mounts_below
 from daemon import Cortend
-from images import busybox_image, directory, make_layer, push_to_registry
+from images import busybox_image, directory, make_layer, push_to_registry, write_docker_archive
 from support_registry import Registry, registry_fixture
 
 pytestmark = pytest.mark.root
@@ -87,3 +87,18 @@ def _refused(ctl: Callable[..., subprocess.CompletedProcess[bytes]], view: str, 
     """Why `key` cannot be removed when the view on it has gone, but is mounted still."""
     ctl("snapshots", "rm", view)
     return ctl("snapshots", "rm", key, check=False).stderr.decode()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("driver", ["overlayfs", "erofs"])
+def test_an_image_of_hundreds_of_layers(make_cortend: Callable[..., Cortend], tmp_path: Path, driver: str) -> None:
+    """More than mount(2) has room to name."""
+    daemon = make_cortend(f'[snapshots]\ndriver = "{driver}"\n', image=False)
+    layers = [make_layer([(f"layer/{number}", b"x")], "none") for number in range(300)]
+    write_docker_archive(busybox_image(*layers), tmp_path / "image.tar", ["many:1"])
+    daemon.corten("load", "-i", str(tmp_path / "image.tar"), timeout=300)
+    counted = daemon.corten("run", "--rm", "many:1", "sh", "-c", "ls /layer | wc -l").stdout
+    assert counted == b"300\n"
+    daemon.corten("rmi", "many:1")
+    daemon.cortenctl("gc")
+    assert list(mounts_below(daemon.root / "snapshots")) == []

@@ -79,14 +79,16 @@ def test_layers_get_short_names_on_old_kernels(tmp_path: Path, monkeypatch: pyte
         raise OSError(22, "Invalid argument")
 
     monkeypatch.setattr(m, "fsconfig", unknown)
-    layers = [tmp_path / "a-directory-with-a-rather-long-name-to-fill-the-page" / str(n) for n in range(100)]
+    layers = [tmp_path / "a-directory-with-a-rather-long-name-to-fill-the-page" / str(n) / "fs" for n in range(300)]
     for layer in layers:
         layer.mkdir(parents=True)
-        (layer / layer.name).touch()
+        (layer / layer.parent.name).touch()
     (tmp_path / "target").mkdir()
     entry = Mount(type="overlay", source="overlay", options=["ro", f"lowerdir={':'.join(map(str, layers))}"])
+    before = Path.cwd()
     with m.mounted([entry], tmp_path / "target"):
-        assert len(os.listdir(tmp_path / "target")) == 100
+        assert len(os.listdir(tmp_path / "target")) == 300
+    assert Path.cwd() == before
 
 
 CONFINED = """
