@@ -154,6 +154,16 @@ class Erofs(Extractor):
     def _parent(self, path: bytes, *, make: bool) -> tuple[erofs.Directory, bytes]:
         """The directory that a path's last name is in; `make`: made where it misses, but never behind a link."""
         *above, name = path.split(b"/")
+        here = self._root
+        for part in above:
+            found = here.entries.get(part)
+            if not isinstance(found, erofs.Directory):
+                return self._parent_by_links(above, path, make=make), name
+            here = found
+        return here, name
+
+    def _parent_by_links(self, above: list[bytes], path: bytes, *, make: bool) -> erofs.Directory:
+        """The way of a path that is not all directories."""
         pending = [(part, False) for part in reversed(above)]
         trail, links = [self._root], 0
         while pending:
@@ -173,7 +183,7 @@ class Erofs(Extractor):
                 pending.extend((step, True) for step in reversed(target.split(b"/")))
             else:
                 trail.append(self._step(trail[-1], part, found, path, make=make and not linked))
-        return trail[-1], name
+        return trail[-1]
 
     def _step(
         self, here: erofs.Directory, part: bytes, found: erofs.Directory | int | None, path: bytes, *, make: bool
