@@ -20,6 +20,7 @@ from cortend.content.local import LocalBlobStore
 from cortend.core import platforms
 from cortend.core.registry import Credentials
 from cortend.diff.apply import ChildApplier
+from cortend.diff.recoder import ChildRecoder
 from cortend.events.exchange import Exchange
 from cortend.metadata.collector import StoreCollector
 from cortend.metadata.content import NamespacedContent
@@ -27,6 +28,7 @@ from cortend.metadata.db import Database
 from cortend.metadata.snapshots import DatabaseSnapshotter
 from cortend.registry.client import RegistryClient
 from cortend.registry.settings import RegistrySettings
+from cortend.registry.source import WebSource
 from cortend.services.download import Downloader
 from cortend.services.image_catalog import ImageCatalog
 from cortend.services.image_documents import DocumentStore
@@ -87,6 +89,8 @@ class ImageStack:
             snapshotter=self._name,
         )
         self.images = ImageService(
+            recoder=ChildRecoder(),
+            source=WebSource(user_agent="corten-tests"),
             metadata=self.database,
             content=self.content,
             documents=documents,

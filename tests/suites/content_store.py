@@ -42,6 +42,13 @@ def held(metadata: Metadata, ns: str, lease: str) -> list[tuple[str, str]]:
 class ContentStoreSuite:
     """The conformance suite."""
 
+    def test_labels_of_many_blobs_change_together(self, content: ContentStore) -> None:
+        first, second = put(content, "a", b"1", labels={"x": "1", "y": "2"}), put(content, "a", b"2")
+        content.update_many("a", {first: {"x": None, "z": "3"}, second: {"z": "4"}, DIGEST: {"z": "5"}})
+        assert content.info("a", first).labels == {"y": "2", "z": "3"}
+        assert content.info("a", second).labels == {"z": "4"}
+        assert [info.digest for info in content.walk("a")] == sorted((first, second))
+
     def test_a_blob_is_seen_only_where_it_was_committed(self, content: ContentStore) -> None:
         put(content, "a", HELLO)
         assert content.info("a", DIGEST).size == len(HELLO)

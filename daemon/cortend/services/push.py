@@ -17,6 +17,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from corten_shared.errors import NotFound
 from corten_shared.models.image import Pushed, PushProgress
 from corten_shared.models.oci import Descriptor
 from corten_shared.reference import Reference
@@ -181,6 +182,12 @@ class PushService:
         """Have the blob in the repository; how it came there."""
         if await run.pusher.has(blob):
             return "Layer already exists"
+        if blob.digest in run.plan.gone:
+            raise NotFound(
+                f"content {blob.digest} of the image is neither here nor in {run.target.name}",
+                subject=blob.digest,
+                hint="pull the image again, then push it",
+            )
         for source in sources.candidates(run.plan.labels[blob.digest], run.target)[:MOUNT_ATTEMPTS]:
             if await run.pusher.mount(blob, source):
                 return f"Mounted from {source}"

@@ -61,7 +61,8 @@ class Top:
 class PushPlan:
     """`layers` and `configs` by digest, documents below the named ones with children before their parents.
 
-    `labels` are those of every layer and config.
+    `labels` are those of every layer and config that is here; one that is `gone` (its bytes were let go of once it was
+    unpacked) can still be pushed to where it is already.
     """
 
     layers: dict[str, Descriptor] = field(default_factory=dict)
@@ -69,6 +70,7 @@ class PushPlan:
     documents: dict[str, Document] = field(default_factory=dict)
     tops: list[Top] = field(default_factory=list)
     labels: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)
 
 
 class PushPlanner:
@@ -210,7 +212,7 @@ class PushPlanner:
         return parse_manifest(data, descriptor.media_type, f"manifest {descriptor.digest}")
 
     def _hold(self, ns: str, plan: PushPlan, lease: str) -> None:
-        """Keep the collector's hands off all of it, and see that it is here. What went in between is NotFound."""
+        """Keep the collector's hands off all of it, and see what is here."""
         blobs = {**plan.layers, **plan.configs}
         with self._metadata.update() as tx:
             for digest in (*blobs, *plan.documents, *(top.document.descriptor.digest for top in plan.tops)):
@@ -218,10 +220,9 @@ class PushPlanner:
         for digest, blob in blobs.items():
             try:
                 info = self._content.info(ns, digest)
-            except NotFound as error:
-                raise NotFound(
-                    f"content {digest} of the image is missing", subject=digest, hint="pull the image again"
-                ) from error
+            except NotFound:
+                plan.gone.add(digest)
+                continue
             if info.size != blob.size:
                 raise InvalidArgument(f"content {digest} has {info.size} bytes, the manifest says {blob.size}")
             plan.labels[digest] = info.labels

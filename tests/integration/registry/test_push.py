@@ -111,6 +111,15 @@ def test_a_source_that_no_longer_has_the_blob_costs_a_question(stack, registry):
     assert {words(lines, layer)[-1] for layer in IMAGE.layers} == {"Pushed"}
 
 
+def test_a_layer_that_was_let_go_of_can_go_where_it_is_already_and_nowhere_else(stack, registry):
+    here = pulled(stack, registry)
+    stack.content.delete(NS, LAYERS[0].digest)
+    assert stack.push(f"{registry.host}/app:2", local=here)[-1].pushed.digest == IMAGE.digest
+    with pytest.raises(NotFound, match=f"{LAYERS[0].digest} of the image is neither here nor in {registry.host}/new"):
+        stack.push(f"{registry.host}/new:1", local=here)
+    assert stack.leases() == 0
+
+
 def test_an_index_goes_whole_children_first(stack, registry):
     index = make_index({"linux/amd64": IMAGE, "linux/s390x": FAR}, docker=True)
     for image in (IMAGE, FAR):
