@@ -20,6 +20,7 @@ from cortend.metadata.collector import StoreCollector
 from cortend.metadata.content import NamespacedContent
 from cortend.metadata.db import Database
 from cortend.metadata.snapshots import DatabaseSnapshotter
+from cortend.snapshots.native import NativeDriver
 from suites.directory_driver import DirectoryDriver
 
 HOUR = 3600 * 1_000_000_000
@@ -29,12 +30,12 @@ START = 1_700_000_000 * 1_000_000_000
 class World:
     """The stores; `time` is what their clock says (ns). Files keep the machine's time."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, driver: type[DirectoryDriver] | type[NativeDriver] = DirectoryDriver) -> None:
         self.time = START
         self.database = Database(root / "meta.db", Exchange(), clock=lambda: self.time)
         self.blobs = LocalBlobStore(root / "content")
         self.content = NamespacedContent(self.database, self.blobs)
-        self.driver = DirectoryDriver(root / "snapshots")
+        self.driver = driver(root / "snapshots")
         self.snapshotter = DatabaseSnapshotter(self.database, self.driver)
         self.collector = StoreCollector(self.database, self.content, [self.snapshotter])
 
@@ -43,6 +44,10 @@ class World:
 
     def __exit__(self, *exc: object) -> None:
         self.database.close()
+
+    def refs(self, blobs: Sequence[str] = (), snapshot: str = "") -> dict[str, str]:
+        """Labels that refer to blobs and to a snapshot of this world's driver."""
+        return refs(blobs, snapshot, self.snapshotter.name)
 
     def in_hours(self, hours: float) -> str:
         """A time to come, as labels have it."""
