@@ -8,8 +8,8 @@ from corten.ctl.command import ALL, PLAN, QUIET, Command, filters, labels, listi
 from corten.ctl.image_archives import COMMANDS as ARCHIVES
 from corten.ctl.image_checks import COMMANDS as CHECKS
 from corten.ctl.image_mounts import COMMANDS as MOUNTS
-from corten.ctl.login import USER, login
 from corten.ctl.push import PUSH
+from corten.ctl.registry import REGISTRY_FLAGS, with_login
 from corten.ctl.session import Session, moment, segment
 from corten.flags import Flag
 from corten.output import human_size, out
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PULL_FLAGS = [
     Flag("platform", "string", "Platform (os/arch[/variant]; default: the daemon's)"),
-    USER,
+    *REGISTRY_FLAGS,
     QUIET,
 ]
 
@@ -47,10 +47,7 @@ def _info(session: Session, options: Options) -> int:
 
 
 def _pull(session: Session, options: Options) -> int:
-    reference = options.args[0]
-    body: dict[str, Any] = {
-        "reference": reference, "platform": options["platform"], "credentials": login(options, reference),
-    }  # fmt: skip
+    body = with_login(options, {"reference": options.args[0], "platform": options["platform"]})
     progress = session.lines("POST", "/images/pull", body)
     if session.quiet or session.json:
         image = _last(progress)

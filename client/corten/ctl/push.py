@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from corten.ctl.command import QUIET, Command
-from corten.ctl.login import USER, login
+from corten.ctl.registry import REGISTRY_FLAGS, with_login
 from corten.ctl.session import Session, segment
 from corten.flags import Flag
 from corten.output import escape, out
@@ -44,8 +44,7 @@ def _push_object(session: Session, options: Options) -> int:
 
 def _follow(session: Session, options: Options, path: str, body: dict[str, Any]) -> int:
     """Show the stream, and in the end what the registry has."""
-    body["credentials"] = login(options, body["reference"])
-    progress = session.lines("POST", path, body)
+    progress = session.lines("POST", path, with_login(options, body))
     if session.quiet or session.json:
         lines = list(progress)
     else:
@@ -80,7 +79,7 @@ PUSH = Command(
         Flag("manifest", "string", "Digest of the manifest to push, of several that the image has"),
         Flag("max-concurrent-uploaded-layers", "int", "Layers sent at once (default: as the daemon is configured)"),
         Flag("platform", "string", "Push one platform alone (os/arch[/variant])"),
-        USER,
+        *REGISTRY_FLAGS,
         QUIET,
     ],
     least=1,
@@ -90,7 +89,7 @@ PUSH_OBJECT = Command(
     "Push one blob, manifest or index by itself",
     _push_object,
     arguments="REF DIGEST [TYPE]",
-    flags=[USER, QUIET],
+    flags=[*REGISTRY_FLAGS, QUIET],
     least=2,
     most=3,
 )

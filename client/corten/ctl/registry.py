@@ -16,7 +16,8 @@ _LOG = "the daemon logs its requests: start it with --log-level debug"
 
 REGISTRY_FLAGS = (
     Flag("refresh", "string", "Refresh token for the registry's authorization server"),
-    Flag("user", "string", "USERNAME, or USERNAME:PASSWORD; without a password it is asked for", short="u"),
+    Flag("user", "string", "USERNAME, or USERNAME:PASSWORD; without a password it is asked for (default: as kept by "
+         "`corten login`)", short="u"),
     told("skip-verify", "bool", _HOSTS, short="k"),
     told("plain-http", "bool", _HOSTS),
     told("hosts-dir", "string", "it is a setting of the daemon, `registry.config_path`"),
@@ -28,8 +29,9 @@ REGISTRY_FLAGS = (
 )
 
 
-def credentials(options: Options) -> dict[str, str] | None:
-    """The login that the flags give; a password that they do not give is asked for."""
+def credentials(options: Options, reference: str) -> dict[str, str] | None:
+    """The login for the registry of `reference`: from the flags (a password that they do not give is asked for), or
+    else as the user's config.json and its helpers have it."""
     login: dict[str, str] = {}
     if options["user"]:
         login["username"], colon, login["password"] = options["user"].partition(":")
@@ -39,10 +41,14 @@ def credentials(options: Options) -> dict[str, str] | None:
             login["password"] = getpass("Password: ")
     if options["refresh"]:
         login["identity_token"] = options["refresh"]
-    return login or None
+    if login:
+        return login
+    from corten.credentials import load
+
+    return load().native(reference)
 
 
 def with_login(options: Options, body: dict[str, Any]) -> dict[str, Any]:
-    """`body` with the login, if there is one."""
-    login = credentials(options)
+    """`body` with the login for the registry of its reference, if there is one."""
+    login = credentials(options, body["reference"])
     return {**body, "credentials": login} if login else body

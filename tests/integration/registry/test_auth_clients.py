@@ -62,6 +62,8 @@ def test_a_login_serves_pull_and_push_of_both_clients(cortend, running, config, 
     cortend.corten("pull", name)
     _gone(cortend, name)
     cortend.cortenctl("-n", "default", "images", "pull", name)
+    fetched = cortend.cortenctl("-n", "default", "content", "fetch-object", name)
+    assert fetched.stdout == IMAGE.manifest
     cortend.corten("tag", name, f"{shape.host}/copy/{kind}:1")
     cortend.corten("push", f"{shape.host}/copy/{kind}:1")
     cortend.cortenctl("-n", "default", "images", "push", f"{shape.host}/copy/{kind}:2", name)
