@@ -63,9 +63,9 @@ def _spared(flag: Flag, own: Sequence[Flag]) -> Flag:
 def told(name: str, kind: str, why: str, short: str = "") -> Flag:
     """A flag of ctr's that means nothing here: using it says `why`."""
 
-    def refuse(text: str) -> str:
+    def refuse(text: str) -> bool:
         if kind == "bool" and text == "false":
-            return ""
+            return False
         raise UsageError(f"--{name}: {why}")
 
     return Flag(name, kind, f"Not here: {why}", short=short, convert=refuse, hidden=True)
