@@ -192,7 +192,7 @@ class PlanService:
         return {
             volume.name for volume in self._volume_store.list(ns)
             if (request.all or volume.anonymous) and (accept.volume is None or accept.volume(volume))
-            and not self._volumes.users(ns, volume.name)
+            and self._volumes.unused(ns, volume)
         }  # fmt: skip
 
     def _snapshots_removed(self, ns: str, request: PlanRequest) -> _Removal:

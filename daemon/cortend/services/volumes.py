@@ -78,7 +78,7 @@ class VolumeService:
             removed: Names = []
             for volume in self._store.list(ns):
                 wanted = volume.anonymous if accept is None else accept(volume)
-                if wanted and not self.users(ns, volume.name):
+                if wanted and self.unused(ns, volume):
                     self._delete(ns, volume.name)
                     removed.append(volume.name)
             return removed
@@ -86,6 +86,10 @@ class VolumeService:
         return await self._workers.run_slow(prune)
 
     # -- for the container service ----------------------------------------------------------------------------------
+
+    def unused(self, ns: str, volume: VolumeRecord) -> bool:
+        """Whether no container mounts it, and none that is being made will: that one owns it, and has no record yet."""
+        return not volume.owner and not self.users(ns, volume.name)
 
     def users(self, ns: str, name: str) -> Names:
         """Ids of the containers that mount the volume."""
