@@ -456,26 +456,15 @@ def build_answers(
     stores: Stores, imaging: Imaging, running: Running, workers: ThreadWorkers, collect: CollectService
 ) -> tuple[WhyService, PlanService]:
     """Services that ask the collector's graph."""
-    graphs = StoreGraphs(stores.database)
+    database, graphs, volumes = stores.database, StoreGraphs(stores.database), running.volume_store
     why = WhyService(
-        metadata=stores.database,
-        graphs=graphs,
-        volumes=running.volume_store,
-        workers=workers,
-        next_run=collect.next_run,
+        metadata=database, graphs=graphs, volumes=volumes, workers=workers, next_run=collect.next_run
     )
     plans = PlanService(
-        metadata=stores.database,
-        graphs=graphs,
-        catalog=imaging.catalog,
-        containers=running.containers,
-        settings=running.settings,
-        volumes=running.volumes,
-        volume_store=running.volume_store,
-        content=stores.content,
-        snapshots=imaging.snapshots,
-        workers=workers,
-    )
+        metadata=database, graphs=graphs, catalog=imaging.catalog, containers=running.containers,
+        settings=running.settings, volumes=running.volumes, volume_store=volumes, content=stores.content,
+        snapshots=imaging.snapshots, workers=workers,
+    )  # fmt: skip
     return why, plans
 
 
