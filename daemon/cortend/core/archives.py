@@ -33,19 +33,27 @@ class Members(NamedTuple):
     parts: dict[str, Part | Kept]
 
 
-Keep = Callable[[str, int, Callable[[], Iterable[memoryview]]], str | None]
-"""Given a large file's normal name, its size and what reads it: the digest of the blob that it became, or that it is
-already; None when it is not kept so. Called in the archive's order."""
+class Keeper(Protocol):
+    """Takes an archive's large files as they come, in the archive's order."""
+
+    def begin(self, members: Members) -> None:
+        """These are the members so far, and always will be: `parts` grows while the archive is read."""
+        ...
+
+    def keep(self, name: str, size: int, read: Callable[[], Iterable[memoryview]]) -> str | None:
+        """Given a file's normal name, its size and what reads it: the digest of the blob that it became, or that it is
+        already; None when it is not to be kept so."""
+        ...
 
 
 class ArchiveReader(Protocol):
     """Reads tars that come from outside. Blocks."""
 
-    def take(self, chunks: Iterable[bytes], spool: BinaryIO, keep: Keep) -> Members:
-        """The members of a plain tar, as it comes: large files go to `keep`, others into `spool`.
+    def take(self, chunks: Iterable[bytes], spool: BinaryIO, keeper: Keeper) -> Members:
+        """The members of a plain tar, as it comes: large files go to `keeper`, others into `spool`.
 
-        Raises InvalidArgument: damaged, cut short, too many members, names or links that lead out, devices; what `keep`
-        raises; ResourceExhausted when the disk is full. Reads `chunks` to their end.
+        Raises InvalidArgument: damaged, cut short, too many members, names or links that lead out, devices;
+        ResourceExhausted when the disk is full; what `keeper` raises. Reads `chunks` to their end.
         """
         ...
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import BinaryIO
 
 from corten_shared.errors import InvalidArgument, ResourceExhausted
-from cortend.core.archives import Keep, Kept, Members, Part
+from cortend.core.archives import Keeper, Kept, Members, Part
 from cortend.diff.limits import Limits
 from cortend.diff.refusal import Refusal, damaged, exhausted, invalid, quote
 from cortend.diff.stream import Reader
@@ -31,11 +31,13 @@ class TarIndexer:
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits or Limits(entries=MAX_MEMBERS)
 
-    def take(self, chunks: Iterable[bytes], spool: BinaryIO, keep: Keep) -> Members:
+    def take(self, chunks: Iterable[bytes], spool: BinaryIO, keeper: Keeper) -> Members:
         """See ArchiveReader."""
         try:
             stream = iter(chunks)
-            members = Members(spool, self._members(Archive(Reader(stream), self._limits), spool, keep))
+            members = Members(spool, {})
+            keeper.begin(members)
+            self._read(Archive(Reader(stream), self._limits), members, keeper)
             spool.flush()
             for _ in stream:  # what comes after the end; whoever sends it waits until it is read
                 pass
@@ -55,8 +57,8 @@ class TarIndexer:
         except (Refusal, UnicodeEncodeError):
             raise InvalidArgument(f"the image archive names a path that leads out of it: {name[:200]!r}") from None
 
-    def _members(self, archive: Archive, spool: BinaryIO, keep: Keep) -> dict[str, Part | Kept]:
-        parts: dict[str, Part | Kept] = {}
+    def _read(self, archive: Archive, members: Members, keeper: Keeper) -> None:
+        parts = members.parts
         links: dict[str, str] = {}
         count = 0
         while (member := archive.next()) is not None:
@@ -69,19 +71,19 @@ class TarIndexer:
             if name in parts or name in links:
                 raise invalid(f"{quote(member.name)} comes twice")
             if member.kind == REGULAR:
-                parts[name] = _content(archive, member, name, spool, keep)
+                parts[name] = _content(archive, member, name, members.file, keeper)
             else:
                 links[name] = _target(member, name)
         if not count:
             raise damaged("it has no members")
-        return {**parts, **_resolved(parts, links)}
+        parts.update(_resolved(parts, links))
 
 
-def _content(archive: Archive, member: Member, name: str, spool: BinaryIO, keep: Keep) -> Part | Kept:
+def _content(archive: Archive, member: Member, name: str, spool: BinaryIO, keeper: Keeper) -> Part | Kept:
     """Where the member's content went."""
-    if member.size >= LARGE and (digest := keep(name, member.size, lambda: archive.content(member.size))):
+    if member.size >= LARGE and (digest := keeper.keep(name, member.size, lambda: archive.content(member.size))):
         return Kept(digest, member.size)
-    offset = spool.tell()
+    offset = spool.seek(0, 2)
     for piece in archive.content(member.size):
         spool.write(piece)
     return Part(offset, member.size)

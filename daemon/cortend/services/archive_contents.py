@@ -20,17 +20,44 @@ _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
 class LayerKeeper:
-    """Makes blobs of an archive's large files while it comes, under the load's lease. Blocks; for one thread."""
+    """Makes blobs of an archive's large files while it comes, under the load's lease. Blocks; for one thread.
 
-    def __init__(self, content: ContentStore, ns: str, lease: str) -> None:
+    `ahead` is called once, with the members so far, before the first of them: an archive whose documents come first
+    can be made out then. `arrived` is told of each blob.
+    """
+
+    def __init__(
+        self,
+        content: ContentStore,
+        ns: str,
+        lease: str,
+        *,
+        ahead: Callable[[Members], None],
+        arrived: Callable[[str], None],
+    ) -> None:
         self._content = content
         self._ns = ns
         self._lease = lease
+        self._ahead = ahead
+        self._arrived = arrived
+        self._members: Members | None = None
         self._count = 0
 
+    def begin(self, members: Members) -> None:
+        """See core.archives.Keeper."""
+        self._members = members
+
     def keep(self, name: str, size: int, read: Callable[[], Iterable[memoryview]]) -> str:
-        """See core.archives.Keep. A file of a layout's `blobs` must be what its name says, and is not read when the
+        """See core.archives.Keeper. A file of a layout's `blobs` must be what its name says, and is not read when the
         store has it."""
+        if self._members is not None:
+            self._ahead(self._members)
+            self._members = None
+        digest = self._keep(name, size, read)
+        self._arrived(digest)
+        return digest
+
+    def _keep(self, name: str, size: int, read: Callable[[], Iterable[memoryview]]) -> str:
         expected = _digest_named(name)
         if expected is not None and self._content.adopt(self._ns, expected, lease=self._lease):
             stored = self._content.info(self._ns, expected).size
@@ -160,6 +187,17 @@ class ArchiveContents:
         if (stored := self._content.info(self._ns, digest).size) != size:
             raise InvalidArgument(f"the archive is damaged: {digest} has {stored} bytes, not {size}")
         return True
+
+
+class Preview(ArchiveContents):
+    """The part of an archive that has come: documents are read and kept; layers may come later."""
+
+    def take_blob(self, descriptor: Descriptor) -> None:
+        """It is looked at when everything has come."""
+
+    def take_file(self, name: str, diff_id: str) -> tuple[Descriptor, str]:
+        """What a docker archive's layer is, only its content says."""
+        raise NotFound(f"{name[:200]} has not come yet")
 
 
 def _ingested(
