@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from starlette.routing import Mount, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cortend.api.docker.app import DockerApi
@@ -15,11 +14,14 @@ NATIVE_PREFIX = "/api/v1"
 def build_api(services: Services) -> ASGIApp:
     """The whole HTTP interface. Whose request it is its path alone says, before any routing."""
     docker = DockerApi(services)
-    native = Router([Mount(NATIVE_PREFIX, app=build_native(services))])
+    native = build_native(services)
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
-        surface: ASGIApp = native if path == NATIVE_PREFIX or path.startswith(f"{NATIVE_PREFIX}/") else docker
-        await surface(scope, receive, send)
+        if path == NATIVE_PREFIX or path.startswith(f"{NATIVE_PREFIX}/"):
+            # By hand: a Mount does not match a path with a newline in it, and answers in another form then.
+            await native({**scope, "root_path": scope.get("root_path", "") + NATIVE_PREFIX}, receive, send)
+        else:
+            await docker(scope, receive, send)
 
     return serve

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from corten_shared import digest as digests
-from corten_shared.errors import AlreadyExists, Conflict
+from corten_shared.errors import AlreadyExists, Conflict, DataLoss, InvalidArgument
 from corten_shared.models.content import BlobInfo, IngestStatus
 from cortend.core.content import ContentStore
 from cortend.core.workers import Workers
@@ -62,8 +62,8 @@ class IngestService:
     async def commit(self, ns: str, ref: str, *, expected: str, size: int, labels: dict[str, str]) -> BlobInfo:
         """Make the ingest a blob. When the blob is here already, the labels are added to it.
 
-        Raises NotFound (no such ingest), DataLoss (the bytes are not what `expected` or `size` say; they are
-        dropped), Unavailable (somebody writes it now).
+        Raises NotFound (no such ingest), InvalidArgument (the bytes are not what `expected` or `size` say; they
+        are dropped), Unavailable (somebody writes it now).
         """
         if expected:
             digests.parse(expected)
@@ -80,6 +80,8 @@ class IngestService:
         except AlreadyExists as error:
             digest = error.subject or expected
             self._content.update(ns, digest, {**labels})
+        except DataLoss as error:  # nothing of ours was lost: the client sent something else
+            raise InvalidArgument(error.message, hint=error.hint, subject=error.subject) from error
         return self._content.info(ns, digest)
 
     async def abort(self, ns: str, ref: str) -> None:

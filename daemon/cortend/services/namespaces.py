@@ -34,11 +34,16 @@ class NamespaceService:
 
         Raises NotFound; Conflict, saying what is left, and for `default`.
         """
+        await self._workers.run(self._find, name)  # first: the name becomes part of a path
         try:
             await self._delete(name)
         except Conflict:
             await self._collect()
             await self._delete(name)
+
+    def _find(self, name: str) -> None:
+        with self._metadata.view() as tx:
+            tx.namespaces.get(name)
 
     async def _delete(self, name: str) -> None:
         others = {

@@ -73,6 +73,7 @@ def build_native(services: Services) -> FastAPI:
     api.add_exception_handler(CortenError, _corten_error)
     api.add_exception_handler(RequestValidationError, _invalid)
     api.add_exception_handler(HTTPException, _http_error)
+    api.add_exception_handler(UnicodeEncodeError, _no_text)
     api.add_exception_handler(Exception, _bug)
     return api
 
@@ -84,9 +85,13 @@ def _described(api: FastAPI) -> dict[str, Any]:
         for methods in document["paths"].values():
             for method, operation in methods.items():
                 operation["responses"].pop("422", None)
+                errors = operation["responses"]["default"]  # JSON also where the answer is a stream
+                errors["content"] = {"application/json": next(iter(errors["content"].values()))}
                 if method == "get":
                     operation["parameters"] = [
-                        found for found in operation["parameters"] if found["name"] not in _OF_WRITES
+                        found
+                        for found in operation["parameters"]
+                        if found["in"] == "path" or found["name"] not in _OF_WRITES
                     ]
         for name in ("HTTPValidationError", "ValidationError"):
             document["components"]["schemas"].pop(name, None)
@@ -114,6 +119,12 @@ async def _http_error(request: Request, error: Exception) -> Response:
     answer = error_response(problem)
     answer.status_code = error.status_code
     return answer
+
+
+async def _no_text(request: Request, error: Exception) -> Response:
+    """JSON can write half a surrogate pair, which no text has and nothing can store."""
+    problem = "the request holds text that is no valid Unicode (half a surrogate pair)"
+    return error_response(InvalidArgument(problem, hint="send text that can be written as UTF-8"))
 
 
 async def _bug(request: Request, error: Exception) -> Response:

@@ -11,7 +11,7 @@ from corten_shared import filters
 from corten_shared.models.event import Event
 from cortend.api.native.listing import Filters, fields_of
 from cortend.api.native.parameters import Since, Until, moment
-from cortend.api.native.streaming import Stream, lines
+from cortend.api.native.streaming import JsonLines, Stream, lines
 from cortend.services.all import Services
 
 Topics = Annotated[list[str], Query(description="Only topics that begin so, like `/tasks/`; may be repeated.")]
@@ -22,7 +22,7 @@ def router(services: Services) -> APIRouter:
     """The routes of this noun."""
     api = APIRouter(prefix="/events", tags=["events"])
 
-    @api.get("", response_class=Stream, responses={200: {"model": Event}})
+    @api.get("", response_class=JsonLines, responses={200: {"model": Event}})
     async def stream_events(
         since: Since = None,
         until: Until = None,

@@ -22,7 +22,7 @@ from corten_shared.models.api import (
 from corten_shared.models.image import ImageRecord, PullProgress
 from cortend.api.native.listing import Listed
 from cortend.api.native.parameters import DEFAULT, ImageName, Namespace
-from cortend.api.native.streaming import Stream, checked_lines
+from cortend.api.native.streaming import JsonLines, Stream, checked_lines
 from cortend.core.registry import Credentials
 from cortend.services.all import Services
 from cortend.services.image_catalog import ImageView
@@ -47,7 +47,7 @@ def router(services: Services) -> APIRouter:
 
         return await listing.items(workers, read, key=lambda image: image.name)
 
-    @api.post("/pull", response_class=Stream, responses={200: {"model": PullProgress}})
+    @api.post("/pull", response_class=JsonLines, responses={200: {"model": PullProgress}})
     async def pull_image(body: PullRequest, namespace: Namespace = DEFAULT) -> Stream:
         """Pull an image. Answers JSON lines of progress; the last has `image`, or is `{"error": …}`."""
         credentials = credentials_of(body.credentials)

@@ -10,7 +10,7 @@ from corten_shared.models.image import PushProgress
 from corten_shared.reference import parse_name, parse_normalized
 from cortend.api.native.images import credentials_of
 from cortend.api.native.parameters import DEFAULT, Namespace
-from cortend.api.native.streaming import Stream, checked_lines
+from cortend.api.native.streaming import JsonLines, Stream, checked_lines
 from cortend.services.all import Services
 from cortend.services.push_plan import PushOrder
 
@@ -20,7 +20,7 @@ def router(services: Services) -> APIRouter:
     api = APIRouter()
     pushes = services.pushes
 
-    @api.post("/images/push", tags=["images"], response_class=Stream, responses={200: {"model": PushProgress}})
+    @api.post("/images/push", tags=["images"], response_class=JsonLines, responses={200: {"model": PushProgress}})
     async def push_image(body: PushRequest, namespace: Namespace = DEFAULT) -> Stream:
         """Push an image. Answers JSON lines of progress; each name that the registry has now is one with `pushed`.
 
@@ -36,7 +36,7 @@ def router(services: Services) -> APIRouter:
         return await checked_lines(pushes.push(namespace, order, credentials=login, concurrent=body.concurrent))
 
     @api.post(
-        "/content/{digest}/push", tags=["content"], response_class=Stream, responses={200: {"model": PushProgress}}
+        "/content/{digest}/push", tags=["content"], response_class=JsonLines, responses={200: {"model": PushProgress}}
     )
     async def push_blob(digest: str, body: ObjectPushRequest, namespace: Namespace = DEFAULT) -> Stream:
         """Push one blob, manifest or index by itself. Answers JSON lines of progress as `images/push` does."""

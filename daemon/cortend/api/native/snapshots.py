@@ -18,7 +18,7 @@ from corten_shared.models.image import PullProgress
 from corten_shared.models.snapshot import Mount, SnapshotInfo, Usage
 from cortend.api.native.listing import Listed
 from cortend.api.native.parameters import DEFAULT, Namespace
-from cortend.api.native.streaming import Stream, checked_bytes, checked_lines
+from cortend.api.native.streaming import JsonLines, Stream, checked_bytes, checked_lines
 from cortend.services.all import Services
 from cortend.services.leases import given_lease
 
@@ -79,7 +79,7 @@ def router(services: Services) -> APIRouter:
         )
         return await workers.run(found.stat, namespace, body.name)
 
-    @api.post("/{snapshotter}/unpack", response_class=Stream, responses={200: {"model": PullProgress}})
+    @api.post("/{snapshotter}/unpack", response_class=JsonLines, responses={200: {"model": PullProgress}})
     async def unpack_image(snapshotter: str, body: UnpackRequest, namespace: Namespace = DEFAULT) -> Stream:
         """Make the snapshots of an image whose content is here. JSON lines; the last has the top one's name as `id`."""
         return await checked_lines(snapshots.unpack(namespace, snapshotter, body.digest))

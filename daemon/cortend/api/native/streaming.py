@@ -30,6 +30,12 @@ class Stream(StreamingResponse):
             await super().stream_response(send)
 
 
+class JsonLines(Stream):
+    """A stream of JSON objects, one a line; for the description of a route."""
+
+    media_type = JSON_LINES
+
+
 async def checked_lines(items: AsyncIterator[BaseModel]) -> Stream:
     """JSON lines whose first item is awaited: what fails before it is an answer with a status of its own.
 

@@ -31,7 +31,7 @@ from cortend.api.native.parameters import (
     Until,
     moment,
 )
-from cortend.api.native.streaming import Stream, late, lines
+from cortend.api.native.streaming import JsonLines, Stream, late, lines
 from cortend.api.streams import Hijacked
 from cortend.services.all import Services
 from cortend.services.requests import LogLine, LogOptions, WaitCondition, WaitResult
@@ -130,7 +130,7 @@ def _add_streams(api: APIRouter, services: Services) -> None:
         """Answer when the task has ended. The head comes at once: from then on no end is missed."""
         return late(_result(await containers.waiter(namespace, ref, condition)))
 
-    @api.get("/{ref}/logs", response_class=Stream, responses={200: {"model": LogEntry}})
+    @api.get("/{ref}/logs", response_class=JsonLines, responses={200: {"model": LogEntry}})
     async def read_logs(
         ref: ContainerRef,
         namespace: Namespace = DEFAULT,
