@@ -117,7 +117,7 @@ def test_ingest_over_http_piece_by_piece(http: httpx.Client) -> None:
     assert again.json()["labels"] == {"a": "b", "c": "d", "containerd.io/gc.root": "x"}
     http.put(ref, content=b"other")
     lost = http.post(f"{ref}/commit", json={"expected": _digest(b"abcdef")})
-    assert (lost.status_code, lost.json()["error"]["code"]) == (500, "data_loss")
+    assert (lost.status_code, lost.json()["error"]["code"]) == (400, "invalid_argument")
     assert http.put(ref, params={"expected": "sha256:x"}, content=b"").status_code == 400
     http.put(ref, content=b"left over")
     assert http.delete(ref).status_code == 204
