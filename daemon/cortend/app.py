@@ -62,6 +62,7 @@ from cortend.services.download import Downloader
 from cortend.services.events import EventService
 from cortend.services.exec import ExecService
 from cortend.services.fetch import FetchService
+from cortend.services.followers import Followers
 from cortend.services.image_catalog import ImageCatalog
 from cortend.services.image_documents import DocumentStore
 from cortend.services.image_load import ImageLoadService
@@ -138,7 +139,8 @@ async def open_application(config: Config, status: Callable[[str], None]) -> Asy
         )
         imaging = build_imaging(config, stores, workers, collect)
         running = build_running(config, stores, host, imaging, workers, collect)
-        stack.push_async_callback(running.supervisor.close)
+        for part in (running.followers, running.supervisor):
+            stack.push_async_callback(part.close)
         system = await build_system(config, stores, host, imaging, running, workers)
         status("recovering")
         await running.recovery.run()
@@ -147,6 +149,7 @@ async def open_application(config: Config, status: Callable[[str], None]) -> Asy
             containers=running.containers,
             execs=running.execs,
             fetches=FetchService(registries=imaging.registries),
+            health=running.followers.health,
             archives=running.archives,
             images=imaging.images,
             saves=imaging.saves,
@@ -353,6 +356,7 @@ class Running:
     supervisor: Supervisor
     containers: ContainerService
     execs: ExecService
+    followers: Followers
     archives: ArchiveService
     commits: CommitService
     recovery: Recovery
@@ -412,6 +416,8 @@ def build_running(
         workers=workers,
         background=supervisor.background,
     )
+    followers = Followers(metadata=metadata, runtime=tasks, containers=containers, execs=execs, workers=workers)
+    supervisor.followers.append(followers)
     archives = ArchiveService(
         archiver=ChildArchiver(),
         comparer=imaging.comparer,
@@ -448,8 +454,9 @@ def build_running(
         boot_id=host.boot_id,
     )
     return Running(
-        settings, volume_store, volumes, logs, supervisor, containers, execs, archives, commits, recovery, launcher
-    )
+        settings, volume_store, volumes, logs, supervisor, containers, execs, followers, archives, commits,
+        recovery, launcher,
+    )  # fmt: skip
 
 
 def build_answers(

@@ -39,6 +39,7 @@ def _build(options: Options, image: str, command: list[str]) -> dict[str, Any]:
         config["Healthcheck"] = health
     host = {**_host_basics(options, binds, mode), **_resources(options)}
     host["PortBindings"] = bindings
+    host |= _time_limit(options)
     _optional_members(options, host)
     return {**config, "HostConfig": host, "NetworkingConfig": {"EndpointsConfig": endpoints}}
 
@@ -130,6 +131,13 @@ def _host_basics(options: Options, binds: list[str], mode: str) -> dict[str, Any
     }
 
 
+def _time_limit(options: Options) -> dict[str, int]:
+    """Ours; an engine that does not know it ignores it."""
+    if options["timeout"] < 0:
+        raise ValueError("--timeout cannot be negative")
+    return {"TimeLimit": options["timeout"]} if options["timeout"] else {}
+
+
 def _resources(options: Options) -> dict[str, Any]:
     swappiness = options["memory-swappiness"]
     if swappiness != -1 and not 0 <= swappiness <= 100:
@@ -217,7 +225,8 @@ def _health(options: Options) -> dict[str, Any] | None:
         if value < 0:
             raise ValueError(f"--health-{members[key]} cannot be negative")
     test = {"Test": ["CMD-SHELL", command]} if command else {}
-    return {**test, **times} or None
+    remedy = {"OnFailure": options["health-on-failure"]} if options["health-on-failure"] else {}
+    return {**test, **times, **remedy} or None
 
 
 def _logging(options: Options) -> dict[str, Any]:

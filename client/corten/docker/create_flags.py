@@ -22,12 +22,15 @@ _PROCESS = [
     Flag("stop-signal", "string", "Signal that stops the container"),
     Flag("stop-timeout", "int", "Seconds to wait before the container is killed on stop"),
     Flag("restart", "string", "Restart policy for when the container exits", default="no"),
+    Flag("replace", "bool", "Remove a container that has the name already, running or not"),
+    Flag("timeout", "int", "Seconds after which the container is stopped (0: never)"),
     Flag("rm", "bool", "Remove the container and its anonymous volumes when it exits"),
 ]
 
 _IDENTITY = [
     Flag("annotation", "map", "Add an annotation, passed through to the OCI runtime"),
     Flag("cidfile", "string", "Write the container's ID to this file"),
+    Flag("pidfile", "string", "Write the process ID of the container's first process to this file"),
     Flag("label", "list", "Set metadata on the container", short="l", convert=values.label),
     Flag("label-file", "list", "Read labels from a file, one a line"),
     Flag("name", "string", "Name of the container"),
@@ -122,6 +125,7 @@ _LIMITS = [
 _HEALTH = [
     Flag("health-cmd", "string", "Command that checks the container's health"),
     Flag("health-interval", "duration", "Time between checks (ms|s|m|h)"),
+    Flag("health-on-failure", "string", "What happens to an unhealthy container: none, kill, restart or stop"),
     Flag("health-retries", "int", "Failures in a row that make the container unhealthy"),
     Flag("health-start-interval", "duration", "Time between checks during the start period (ms|s|m|h)"),
     Flag("health-start-period", "duration", "Time to start up before failures count (ms|s|m|h)"),

@@ -45,6 +45,8 @@ def _create(session: Session, options: Options) -> str:
         raise UsageError(f'{problem}: must be one of "always", "missing" or "never"', bare=False)
     image, *command = options.args
     body = create_body.build(options, image, command)
+    if options["replace"]:
+        _remove_named(session, options["name"])
     if options["use-api-socket"]:
         _mount_socket(session, body)
     with _IdFile(options["cidfile"]) as id_file:
@@ -54,6 +56,17 @@ def _create(session: Session, options: Options) -> str:
         identifier = str(created["Id"])
         id_file.write(identifier)
     return identifier
+
+
+def _remove_named(session: Session, name: str) -> None:
+    """`--replace`: the container that has the name makes way."""
+    if not name:
+        raise UsageError("cannot replace container without --name being set", bare=False)
+    try:
+        session.engine.call("DELETE", container_path(name), {"force": 1, "v": 1})
+    except EngineError as exc:
+        if exc.status != 404:
+            raise
 
 
 def _create_or_pull(session: Session, options: Options, image: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -155,6 +168,7 @@ def _run_run(session: Session, options: Options) -> int:
     identifier = _create(session, options)
     if not streams:
         session.engine.call("POST", container_path(identifier, "/start"))
+        _write_pid(session, options["pidfile"], identifier)
         out(identifier)
         return 0
     return _run_attached(session, options, identifier, streams, session.detach_keys(keys))
@@ -178,12 +192,21 @@ def _run_attached(session: Session, options: Options, identifier: str, streams: 
         except CortenError:
             _settle(waiting, removed=options["rm"])
             raise
+        _write_pid(session, options["pidfile"], identifier)
         proxy.started()
         if terminal:
             resizer.now()
         if attachment.pump():
             return 0
         return wait_status(waiting)
+
+
+def _write_pid(session: Session, path: str, identifier: str) -> None:
+    """`--pidfile`: the first process's id as the host has it."""
+    if path:
+        state = session.engine.call("GET", container_path(identifier, "/json"))["State"]
+        with open(path, "w", encoding="ascii") as file:
+            file.write(str(state["Pid"]))
 
 
 def _settle(waiting: Response, *, removed: bool) -> None:

@@ -148,8 +148,8 @@ class TaskRuntime(Protocol):
         """Let the created container's process run."""
         ...
 
-    async def kill(self, key: TaskKey, signal: int, *, all: bool = False) -> None:
-        """Send a signal to init, or to every process. Raises NotFound when it has ended."""
+    async def kill(self, key: TaskKey, signal: int, *, all: bool = False, exec_id: str | None = None) -> None:
+        """Send a signal to init, to every process, or to an exec's. Raises NotFound when it has ended."""
         ...
 
     async def pause(self, key: TaskKey) -> None:

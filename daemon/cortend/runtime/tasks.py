@@ -210,9 +210,9 @@ class Tasks:
     def _directory(self, key: TaskKey, exec_id: str | None) -> Path:
         return self._bundles.path(key) if exec_id is None else self._bundles.exec_path(key, exec_id)
 
-    async def kill(self, key: TaskKey, signal: int, *, all: bool = False) -> None:
-        """Send a signal to init, or to every process."""
-        state = self._state(key)
+    async def kill(self, key: TaskKey, signal: int, *, all: bool = False, exec_id: str | None = None) -> None:
+        """Send a signal to init, to every process, or to an exec's."""
+        state = self._state(key, exec_id)
         if all:
             sent = await self._workers.run(self._cgroups.signal, state.cgroup, signal) > 0
         else:

@@ -20,6 +20,7 @@ from cortend.services.containers import ContainerService
 from cortend.services.events import EventService
 from cortend.services.exec import ExecService
 from cortend.services.fetch import FetchService
+from cortend.services.health import HealthMonitor
 from cortend.services.image_load import ImageLoadService
 from cortend.services.image_mounts import ImageMounts
 from cortend.services.image_save import ImageSaveService
@@ -41,6 +42,7 @@ class Services:
     containers: ContainerService
     execs: ExecService
     fetches: FetchService
+    health: HealthMonitor
     archives: ArchiveService
     images: ImageService
     saves: ImageSaveService

@@ -45,6 +45,9 @@ class ContainerLogs:
         await self._shipper.discard(key)
         await self._keeper.discard(key)
 
+    def forget(self, key: TaskKey) -> None:
+        """The container was removed; its files go with it."""
+
     async def run(self) -> None:
         """Look after all of them until cancelled; lets go of everything then."""
         try:

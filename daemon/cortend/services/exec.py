@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import re
@@ -157,6 +158,14 @@ class ExecService:
         """
         if (running := self._running.get((ns, exec_id))) is not None:
             await running.wait()
+
+    async def end(self, ns: str, exec_id: str) -> None:
+        """Kill the exec's process, if it runs, and wait for its end."""
+        record = self._records.get((ns, exec_id))
+        if record is not None and record.running:
+            with contextlib.suppress(NotFound):
+                await self._runtime.kill(TaskKey(ns, record.container_id), 9, exec_id=exec_id)
+            await self.wait(ns, exec_id)
 
     async def inspect(self, ns: str, exec_id: str) -> ExecRecord:
         """The exec as it is now. Raises NotFound."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from corten_shared.errors import InvalidArgument
 from corten_shared.models.container import ContainerSpec, MountSpec
 from corten_shared.models.oci import RunConfig
+from cortend.services.health_check import merged
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -33,7 +34,7 @@ def merge(spec: ContainerSpec, image: RunConfig) -> ContainerSpec:
             "cwd": spec.cwd or image.working_dir,
             "user": spec.user or image.user,
             "stop_signal": spec.stop_signal or image.stop_signal or "",
-            "healthcheck": image.healthcheck if spec.healthcheck is None else spec.healthcheck,
+            "healthcheck": merged(spec.healthcheck, image.healthcheck),
             "volumes": sorted({*spec.volumes, *(image.volumes or {})}),
             "network": spec.network.model_copy(
                 update={"exposed": sorted({*spec.network.exposed, *(image.exposed_ports or {})})}

@@ -20,6 +20,7 @@ from cortend.core.runtime import Exit, Handle, TaskKey, TaskRuntime
 from cortend.core.workers import Workers
 from cortend.services.background import Background
 from cortend.services.container_logs import ContainerLogs
+from cortend.services.health_check import STARTING, UNHEALTHY, check_of
 from cortend.services.launch import Launcher
 from cortend.services.locks import Locks
 from cortend.services.requests import WaitResult
@@ -48,6 +49,22 @@ class Reaper(Protocol):
         ...
 
 
+class Follower(Protocol):
+    """Does something for containers while they run."""
+
+    def add(self, key: TaskKey, record: ContainerRecord) -> None:
+        """It runs, or is found running when the daemon starts."""
+        ...
+
+    async def discard(self, key: TaskKey) -> None:
+        """It has ended. Idempotent."""
+        ...
+
+    def forget(self, key: TaskKey) -> None:
+        """It was removed."""
+        ...
+
+
 class Supervisor:
     """Starts and watches tasks. One per daemon, on its event loop."""
 
@@ -70,6 +87,7 @@ class Supervisor:
         self._runtime = runtime
         self._launcher = launcher
         self._logs = logs
+        self.followers: list[Follower] = [logs]
         self._workers = workers
         self._boot_id = boot_id
         self._stopping: set[TaskKey] = set()
@@ -117,6 +135,7 @@ class Supervisor:
             started_at=started_at,
             restart_count=restarts,
             boot_id=self._boot_id,
+            health=STARTING if check_of(record.spec) else "",
         )
         with self._metadata.update() as tx:
             tx.tasks.put(key.ns, task)
@@ -142,8 +161,9 @@ class Supervisor:
     # -- exit -------------------------------------------------------------------------------------------------------
 
     def watch(self, key: TaskKey, record: ContainerRecord, handle: Handle) -> None:
-        """Await the task's end in the background, and look after its log until then."""
-        self._logs.add(key, record)
+        """Await the task's end in the background; its followers are told of it now and then."""
+        for follower in self.followers:
+            follower.add(key, record)
         self.background.spawn(self._watch(key, record.spec.runtime, handle), f"watch {key.ns}/{key.id[:12]}")
 
     async def _watch(self, key: TaskKey, runtime: str, handle: Handle) -> None:
@@ -178,10 +198,11 @@ class Supervisor:
             self.waiters.removed(key, result)
         else:
             self.waiters.exited(key, result)
-        await self._logs.discard(key)
+        for follower in self.followers:
+            await follower.discard(key)
         await self._launcher.tear_down(key, runtime)
         if removed:
-            self.pending.end(key)
+            self.forget(key)
             if self.reaper is not None:
                 await self.reaper.dispose(key, record)
             return
@@ -193,7 +214,8 @@ class Supervisor:
     def _record_exit(self, key: TaskKey, ended: Exit) -> tuple[ContainerRecord, TaskRecord, bool]:
         with self._metadata.update() as tx:
             record = tx.containers.get(key.ns, key.id)
-            task = tx.tasks.get(key.ns, key.id).model_copy(
+            task = tx.tasks.get(key.ns, key.id)
+            task = task.model_copy(
                 update={
                     "status": TaskStatus.STOPPED,
                     "exit_code": ended.code,
@@ -201,6 +223,7 @@ class Supervisor:
                     "finished_at": ended.finished_at,
                     "error": "its monitor (conmon) died; the exit code is unknown" if ended.lost else "",
                     "stop_requested": key in self._stopping,
+                    "health": UNHEALTHY if task.health else "",
                 }
             )
             attributes = event_attributes(record)
@@ -240,6 +263,8 @@ class Supervisor:
         self.cancel_restart(key)
         self._stopping.discard(key)
         self.pending.end(key)
+        for follower in self.followers:
+            follower.forget(key)
 
     def _schedule_restart(self, key: TaskKey, task: TaskRecord) -> None:
         healthy = task.finished_at - task.started_at >= _HEALTHY_NS

@@ -25,6 +25,11 @@ class ContainerView(NamedTuple):
         return self.task is not None and self.task.status in (TaskStatus.RUNNING, TaskStatus.PAUSED)
 
     @property
+    def health(self) -> str:
+        """Docker's word: none (without a check), starting, healthy, unhealthy."""
+        return (self.task.health if self.task is not None else "") or "none"
+
+    @property
     def status(self) -> str:
         """Docker's word: created, running, paused, restarting, removing, exited."""
         if self.record.phase is Phase.REMOVING:

@@ -172,6 +172,7 @@ class ContainerSpec(Record):
     cgroup_parent: str = ""
     annotations: dict[str, str] = {}
     healthcheck: dict[str, Any] | None = None
+    time_limit: int = 0
 
 
 class Phase(StrEnum):

@@ -28,12 +28,30 @@ class ProcessId(Record):
     start: int
 
 
+class HealthProbe(Record):
+    """One run of a health check; exit code -1: it was killed after its timeout, or could not be run."""
+
+    start: Timestamp
+    end: Timestamp
+    exit_code: int
+    output: str = ""
+
+
+class Health(Record):
+    """A container's health: starting, healthy or unhealthy, failures in a row, the last probes."""
+
+    status: str
+    failing_streak: int = 0
+    log: list[HealthProbe] = []
+
+
 class TaskRecord(Record):
     """The last or present run of a container's process.
 
     `exit_code` is None while it runs; 128+n where signal n ended it; 255 where nobody knows
     (`error` says why). `boot_id` tells runs of an earlier boot from those of this one.
     `held`: it is paused for the daemon's own while (commit), not by a user.
+    `health` is empty without a health check.
     `runtime` is the name of the OCI runtime that made it, `pid` its init, `monitor` its conmon.
     """
 
@@ -50,6 +68,7 @@ class TaskRecord(Record):
     restart_count: int = 0
     stop_requested: bool = False
     held: bool = False
+    health: str = ""
     boot_id: str = ""
 
 

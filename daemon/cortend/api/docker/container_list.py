@@ -24,6 +24,7 @@ FILTERS = frozenset(
 )
 _STATUSES = frozenset({"created", "restarting", "running", "removing", "paused", "exited", "dead"})
 _HEALTH = frozenset({"none", "starting", "healthy", "unhealthy"})
+_HEALTH_TEXTS = {"none": "", "starting": " (health: starting)", "healthy": " (healthy)", "unhealthy": " (unhealthy)"}
 
 Predicate = Callable[[ContainerView], bool]
 
@@ -58,7 +59,7 @@ def matcher(filters: Filters, views: Iterable[ContainerView]) -> Predicate:
             and filters.prefix("network", (record.spec.network.mode, network_id(record.spec.network.mode)))
             and (not published or bool(published & _published(view)))
             and (not exposed or bool(exposed & _exposed(view)))
-            and filters.exact("health", ("none",))
+            and filters.exact("health", (view.health,))
             and filters.flag("is-task") is not True
         )
 
@@ -165,7 +166,7 @@ def status_text(view: ContainerView, now: float | None = None) -> str:
     task = view.task
     match view.status:
         case "running" if task:
-            return f"Up {_since(task.started_at, now)}"
+            return f"Up {_since(task.started_at, now)}{_HEALTH_TEXTS[view.health]}"
         case "paused" if task:
             return f"Up {_since(task.started_at, now)} (Paused)"
         case "restarting" if task:

@@ -19,6 +19,7 @@ from cortend.api.docker.responses import json_response, no_content
 from cortend.api.docker.routing import Route
 from cortend.api.docker.translate_create import create_request, resources, restart_policy
 from cortend.api.docker.translate_inspect import inspect_container
+from cortend.core.runtime import TaskKey
 from cortend.services.views import ContainerView
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class Containers:
             directory=str(self._containers.directory(view)),
             mountpoints=await self._mountpoints([view]),
             execs=self._services.execs.of_container(NAMESPACE, view.record.id),
+            health=self._services.health.of(TaskKey(NAMESPACE, view.record.id), view.record, view.task),
         )
         if call.flag("size"):
             document.update(await self._sizes(view))

@@ -36,6 +36,7 @@ ACTIONS: dict[str, tuple[str, str]] = {
     "/containers/extract-to-dir": ("container", "extract-to-dir"),
     "/containers/export": ("container", "export"),
     "/containers/commit": ("container", "commit"),
+    "/containers/health": ("container", "health_status"),
     "/tasks/start": ("container", "start"),
     "/tasks/exit": ("container", "die"),
     "/tasks/stop": ("container", "stop"),
@@ -114,6 +115,7 @@ def _content_type(call: Call) -> tuple[str, bytes]:
 def event_document(event: Event) -> dict[str, Any]:
     """An event in docker's shape."""
     kind, action = ACTIONS[event.topic]
+    action = event.attributes.get("action", action)
     action, actor = _image_actor(event, action) if kind == "image" else (action, _actor(event))
     return {
         "Type": kind,
@@ -126,7 +128,7 @@ def event_document(event: Event) -> dict[str, Any]:
 
 
 def _actor(event: Event) -> dict[str, Any]:
-    attributes = {_ATTRIBUTES.get(key, key): value for key, value in event.attributes.items()}
+    attributes = {_ATTRIBUTES.get(key, key): value for key, value in event.attributes.items() if key != "action"}
     return {"ID": event.object_id, "Attributes": attributes}
 
 
@@ -149,7 +151,7 @@ def matcher(filters: Filters, version: versions.Version) -> Callable[[Event], bo
         return (
             versions.shows_event(version, kind, action)
             and filters.exact("type", (kind,))
-            and filters.exact("event", (action,))
+            and filters.exact("event", (action, action.partition(":")[0]))
             and filters.exact("scope", ("local",))
             and filters.labels(event.attributes)
             and all(_is_object(filters, noun, kind, event) for noun in ("container", "volume", "network"))

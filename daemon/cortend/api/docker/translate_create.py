@@ -102,6 +102,7 @@ def container_spec(body: CreateBody) -> ContainerSpec:
         cgroup_parent=host.cgroup_parent,
         annotations=host.annotations,
         healthcheck=_healthcheck(body.healthcheck),
+        time_limit=_time_limit(host.time_limit),
     )
 
 
@@ -269,6 +270,12 @@ def _boolean(option: str, value: str) -> bool:
     if value.lower() in ("0", "f", "false"):
         return False
     raise InvalidArgument(f'invalid --security-opt 2: "{option[:80]}"')
+
+
+def _time_limit(seconds: int) -> int:
+    if not 0 <= seconds <= 10 * 365 * 86400:
+        raise InvalidArgument(f"invalid time limit: {seconds} seconds", hint="seconds from the start; 0 is no limit")
+    return seconds
 
 
 def _healthcheck(health: Health | None) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from corten_shared.models.container import ContainerRecord, ContainerSpec, MountSpec, Resources
 from corten_shared.models.network import Endpoint
+from corten_shared.models.task import Health
 from corten_shared.times import ZERO, format_rfc3339
 from cortend.api.docker.ids import endpoint_id, network_id
 from cortend.api.docker.translate_ports import port_map
@@ -32,7 +33,8 @@ _TOP_LEVEL: dict[str, Any] = {
 
 
 def inspect_container(
-    view: ContainerView, *, directory: str, mountpoints: Mapping[str, str], execs: Sequence[str] = ()
+    view: ContainerView, *, directory: str, mountpoints: Mapping[str, str], execs: Sequence[str] = (),
+    health: Health | None = None,
 ) -> dict[str, Any]:
     """The document of `GET /containers/{id}/json`; `mountpoints` are those of its volumes by name."""
     record = view.record
@@ -42,7 +44,7 @@ def inspect_container(
         "Created": format_rfc3339(record.created_at),
         "Path": spec.args[0] if spec.args else "",
         "Args": spec.args[1:],
-        "State": state(view),
+        "State": {**state(view), **({"Health": health_document(health)} if health else {})},
         "Image": record.image_id,
         "ResolvConfPath": f"{directory}/resolv.conf",
         "HostnamePath": f"{directory}/hostname",
@@ -82,6 +84,23 @@ def state(view: ContainerView) -> dict[str, Any]:
         "FinishedAt": format_rfc3339(task.finished_at) if task else ZERO,
     }
     return found
+
+
+def health_document(health: Health) -> dict[str, Any]:
+    """The document's `State.Health`."""
+    return {
+        "Status": health.status,
+        "FailingStreak": health.failing_streak,
+        "Log": [
+            {
+                "Start": format_rfc3339(probe.start),
+                "End": format_rfc3339(probe.end),
+                "ExitCode": probe.exit_code,
+                "Output": probe.output,
+            }
+            for probe in health.log
+        ],
+    }
 
 
 def _sent(record: ContainerRecord, key: str) -> dict[str, Any]:

@@ -30,6 +30,8 @@ class Health(Wire):
     start_period: Int64 = 0
     start_interval: Int64 = 0
     retries: int = 0
+    on_failure: str = ""
+    """Ours: what happens to an unhealthy container: none, kill, restart or stop."""
 
 
 class PortBinding(Wire):
@@ -154,6 +156,8 @@ class HostConfig(ResourceLimits):
     port_bindings: Annotated[dict[str, list[PortBinding]], BeforeValidator(_present)] = {}
     restart_policy: Restart = Restart()
     auto_remove: bool = False
+    time_limit: int = 0
+    """Ours: seconds after which the container is stopped; 0 is none."""
     volume_driver: str = ""
     volumes_from: list[str] = []
     console_size: list[int] = []
