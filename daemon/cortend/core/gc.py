@@ -129,12 +129,13 @@ def expired(labels: Mapping[str, str], now: int) -> bool:
 def mark(
     roots: Iterable[Node],
     references: Callable[[Node], Iterable[Node]],
-    reached: set[Node] | None = None,
     breathe: Callable[[], None] | None = None,
 ) -> set[Node]:
-    """Every node reachable from `roots`, the roots included, added to `reached`. Cycles and references to nothing
-    are fine. `breathe` is called now and then."""
-    reached = set() if reached is None else reached
+    """Every node reachable from `roots`, the roots included. Cycles and references to nothing are fine.
+
+    `breathe` is called now and then.
+    """
+    reached: set[Node] = set()
     pending = list(roots)
     steps = 0
     while pending:

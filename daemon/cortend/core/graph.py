@@ -109,7 +109,8 @@ class Graph:
 
         Whatever is kept now and was not then is reached from a new hold by old ones, which are known here.
         """
-        gc.mark(touched, lambda node: self._needs(node, frozenset()), alive)
+        # From scratch: what a flat lease keeps is in `alive` already, but not what that refers to.
+        alive |= gc.mark(touched, lambda node: self._needs(node, frozenset()))
 
     # -- why --------------------------------------------------------------------------------------------------------
 

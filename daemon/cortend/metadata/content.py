@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import BinaryIO, Self
 
@@ -26,27 +26,44 @@ from cortend.metadata.namespaces import check_namespace
 
 
 class _Held:
-    """The digests that somebody is about to record, and the lock under which a file without a row is freed."""
+    """The digests that somebody is about to record, and those whose files are being freed: never both.
+
+    Unlinking a large file takes as long as many writes: only who wants that very blob waits for it.
+    """
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self._changed = threading.Condition()
         self._counts: Counter[str] = Counter()
-
-    def __contains__(self, digest: str) -> bool:
-        return self._counts[digest] > 0
+        self._going: set[str] = set()
 
     @contextmanager
     def holding(self, digest: str) -> Iterator[None]:
-        """While this is entered, the blob's file is not freed."""
-        with self.lock:
+        """While this is entered, the blob's file is not freed; one that is being freed is waited for."""
+        with self._changed:
+            self._changed.wait_for(lambda: digest not in self._going)
             self._counts[digest] += 1
         try:
             yield
         finally:
-            with self.lock:
+            with self._changed:
                 self._counts[digest] -= 1
                 if not self._counts[digest]:
                     del self._counts[digest]
+
+    @contextmanager
+    def freeing(self, digest: str, seen: Callable[[str], bool]) -> Iterator[bool]:
+        """Whether the blob's file may be freed now: nobody holds it, nor is it `seen`, until this is left."""
+        with self._changed:
+            free = not self._counts[digest] and digest not in self._going and not seen(digest)
+            if free:
+                self._going.add(digest)
+        try:
+            yield free
+        finally:
+            if free:
+                with self._changed:
+                    self._going.discard(digest)
+                    self._changed.notify_all()
 
 
 class NamespacedContent:
@@ -172,13 +189,11 @@ class NamespacedContent:
 
     def free(self, digest: str) -> bool:
         """Free one file, unless somebody sees it or is about to."""
-        with self._held.lock:
-            if digest in self._held or self._seen(digest):
-                return False
-            with suppress(NotFound):
+        with self._held.freeing(digest, self._seen) as free, suppress(NotFound):
+            if free:
                 self._blobs.delete(digest)
                 return True
-            return False
+        return False
 
     def _seen(self, digest: str) -> bool:
         with self._database.view() as tx:

@@ -174,6 +174,17 @@ def test_what_is_kept_after_the_mark_stays(
     assert other not in world.stored()
 
 
+def test_what_a_flat_lease_kept_and_a_name_keeps_now_keeps_its_references(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = world.put("a", b"config")
+    manifest = world.put("a", b"manifest", refs([config]), world.lease("a", "flat", flat=True))
+    world.put("a", b"other")
+    before(monkeypatch, "in_order", lambda: world.tag("a", "image", manifest))
+    assert world.collector.collect().blobs == 1
+    assert world.digests("a") == {manifest, config}
+
+
 NEW_HOLDS: dict[str, Callable[[World, str, str], object]] = {
     "lease": lambda world, blob, layer: world.hold("a", world.lease("a", "l"), content=blob, snapshot=layer),
     "container": lambda world, blob, layer: world.container("a", "c", layer, blob),
