@@ -46,6 +46,11 @@ class NamespaceService:
             tx.namespaces.get(name)
 
     async def _delete(self, name: str) -> None:
+        def check() -> None:
+            with self._metadata.view() as tx:
+                tx.namespaces.get(name)  # before it becomes part of a path
+
+        await self._workers.run(check)
         others = {
             "volumes": len(await self._volumes.list(name)),
             "ingests": len(await self._workers.run(self._content.statuses, name)),

@@ -89,8 +89,14 @@ class PlanService:
 
     async def plan(self, ns: str, request: PlanRequest, accept: Accept) -> Plan:
         """What would go, and the bytes that would be free. Raises as the removal itself."""
+        await self._workers.run(self._check_namespace, ns)
         views = await self._containers.list(ns, all=True) if request.action.startswith("containers.") else []
         return await self._workers.run_slow(self._plan, ns, request, accept, views)
+
+    def _check_namespace(self, ns: str) -> None:
+        """Before it becomes part of a path."""
+        with self._metadata.view() as tx:
+            tx.namespaces.get(ns)
 
     def _plan(self, ns: str, request: PlanRequest, accept: Accept, views: Sequence[ContainerView]) -> Plan:
         match request.action:

@@ -54,6 +54,8 @@ class WhyService:
         return await self._workers.run_slow(self._why, ns, text, kind, next_run)
 
     def _why(self, ns: str, text: str, kind: str, next_run: int) -> Answers:
+        with self._metadata.view() as tx:
+            tx.namespaces.get(ns)  # before it becomes part of a path
         volumes = self._volumes.list(ns)
         graph = self._graphs.graph()
         with self._metadata.view() as tx:

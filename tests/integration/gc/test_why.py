@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from corten.transport import Transport
+from corten.transport import Transport, quote
 from daemon import BIN, Cortend
 
 pytestmark = pytest.mark.root
@@ -179,3 +179,16 @@ def test_another_engine_is_told_from_corten(engine: Cortend, tmp_path: Path, wor
         server.server_close()
     assert done.returncode == 1
     assert b"is not corten: it cannot say what keeps an object" in done.stderr
+
+
+@pytest.mark.parametrize("namespace", ["nowhere", "../../etc", "a\0b"])
+def test_a_namespace_that_is_none_becomes_no_path(engine: Cortend, namespace: str) -> None:
+    with Transport(engine.host) as api:
+        for method, path, body in (
+            ("GET", "/api/v1/why", None),
+            ("POST", "/api/v1/plan", {"action": "volumes.prune"}),
+            ("DELETE", f"/api/v1/namespaces/{quote(namespace)}", None),
+        ):
+            reply = api.request(method, path, query={"namespace": namespace, "object": "x"}, body=body)
+            assert reply.status == 404, (path, reply.json())
+            reply.read()
