@@ -216,11 +216,18 @@ class Transport:
         carried = list(headers.items())
         if _same_origin(url, self._base):
             carried += [(name, value) for name, value in self.endpoint.headers if name.lower() != "authorization"]
-        response = await self._send(method, url, carried, form=form)
-        try:
-            return response.status_code, await self.read(response, MAX_TOKEN, f"token from {bare(url)}")
-        finally:
-            await response.aclose()
+        attempt = 0
+        while True:
+            attempt += 1
+            response = await self._send(method, url, carried, form=form)
+            try:
+                status = response.status_code
+                wait = self._wait(attempt, self._attempts, response) if status in _RETRIED else None
+                if wait is None:
+                    return status, await self.read(response, MAX_TOKEN, f"token from {bare(url)}")
+            finally:
+                await response.aclose()
+            await self._rest(wait, f"token server {bare(url)} answered {status}")
 
     async def read(self, response: httpx.Response, limit: int, what: str) -> bytes:
         """The whole body, at most `limit` bytes. Raises ResourceExhausted, Unavailable."""
@@ -272,14 +279,22 @@ class Transport:
         self, attempt: int, most: int, problem: CortenError, response: httpx.Response | None = None
     ) -> None:
         """Wait before the next attempt; raises `problem` when there is none left or the wait would be too long."""
+        wait = self._wait(attempt, most, response)
+        if wait is None:
+            raise problem
+        await self._rest(wait, problem.message)
+
+    def _wait(self, attempt: int, most: int, response: httpx.Response | None) -> float | None:
+        """Seconds to wait before the next attempt; None when there shall be none."""
         wait = self._settings.backoff * 2 ** (attempt - 1) * random.uniform(0.8, 1.2)  # noqa: S311 (jitter)
         if response is not None:
             wait = max(wait, _retry_after(response))
         spent = self._waited + wait > self._settings.wait_budget
-        if attempt >= most or wait > self._settings.longest_wait or spent:
-            raise problem
+        return None if attempt >= most or wait > self._settings.longest_wait or spent else wait
+
+    async def _rest(self, wait: float, problem: str) -> None:
         self._waited += wait
-        log.info("registry request failed, trying again", extra={"fields": {"error": problem.message, "in": wait}})
+        log.info("registry request failed, trying again", extra={"fields": {"error": problem, "in": wait}})
         await asyncio.sleep(wait)
 
 

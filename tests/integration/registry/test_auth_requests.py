@@ -139,3 +139,44 @@ def test_the_login_does_not_follow_an_upload_to_another_host(liar):
         _with_transport(liar.host, use, [], given)
         assert liar.requests[0].headers["Authorization"] == "Bearer mine"
         assert "Authorization" not in other.requests[0].headers and other.requests[0].path == "/store?sig=1"
+
+
+def _with_tokens(liar, *answers):
+    header = f'Bearer realm="http://{liar.host}/token",service="reg"'
+    liar.on("GET", "/token", *answers)
+    liar.on(
+        "POST",
+        UPLOADS,
+        lambda r: Answer(202) if "Authorization" in r.headers else Answer(401, b"", {"WWW-Authenticate": header}),
+    )
+
+
+async def _begin(transport):
+    await (await transport.open("POST", "an upload", "blobs/uploads/", {})).aclose()
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_passing_trouble_of_a_token_server_is_tried_again(liar, status):
+    _with_tokens(liar, Answer(status), Answer(status, headers={"Retry-After": "0"}), Answer(200, b'{"token":"t"}'))
+    _with_transport(liar.host, _begin, [])
+    assert liar.count("GET", "/token") == 3
+
+
+def test_lasting_trouble_of_a_token_server_ends(liar):
+    _with_tokens(liar, Answer(503))
+    with pytest.raises(Unavailable, match=r"token server http://\S+/token of registry \S+ answered 503"):
+        _with_transport(liar.host, _begin, [])
+    assert liar.count("GET", "/token") == SETTINGS.attempts
+    _with_tokens(liar, Answer(429, headers={"Retry-After": "3600"}))
+    with pytest.raises(Unavailable, match="answered 429"):
+        _with_transport(liar.host, _begin, [])
+    assert liar.count("GET", "/token") == SETTINGS.attempts + 1, "an hour is not waited for"
+
+
+def test_a_login_does_not_follow_a_token_servers_redirect(liar):
+    with LyingRegistry() as other:
+        other.on("GET", "/token", Answer(200, b'{"token":"t"}'))
+        _with_tokens(liar, Answer(307, b"", {"Location": f"http://{other.host}/token"}))
+        with pytest.raises(Unavailable, match="answered 307"):
+            _with_transport(liar.host, _begin, [])
+        assert other.requests == []
