@@ -10,3 +10,24 @@ from typing import Final
 
 MAX_INGEST_REF: Final = 1024
 """Characters of an ingest's name."""
+
+# -- registries
+
+MAX_MANIFEST: Final = 4 << 20
+"""Bytes of a manifest, index or config (distribution-spec, "Pushing Manifests")."""
+MAX_TOKEN_ANSWER: Final = 1 << 20
+"""Bytes of a token server's answer."""
+MAX_TOKEN: Final = 32 << 10
+"""Characters of a token."""
+MAX_TOKENS_KEPT: Final = 256
+"""Tokens remembered."""
+MAX_ERROR_BODY: Final = 64 << 10
+"""Bytes of an error's body that are read."""
+MAX_CHALLENGE: Final = 8 << 10
+"""Characters of a WWW-Authenticate header that are looked at."""
+MAX_REDIRECTS: Final = 10
+"""How often one request is sent on to another address."""
+MAX_HOSTS_FILE: Final = 256 << 10
+"""Bytes of a hosts.toml."""
+MAX_VERIFIER_OUTPUT: Final = 32 << 10
+"""Bytes of an image verifier's output that are looked at (containerd's figure)."""

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import httpx
 
 from corten_shared.errors import CortenError, PermissionDenied, Unauthenticated, Unavailable
+from cortend.core.limits import MAX_TOKEN, MAX_TOKENS_KEPT
 from cortend.core.registry import Credentials
 from cortend.registry.challenge import Challenge
 from cortend.registry.problems import bare, quoted, said
@@ -24,9 +25,6 @@ from cortend.registry.problems import bare, quoted, said
 MIN_LIFE = 60.0
 """A token that names no time lives this long, in seconds (the specification's default)."""
 MAX_LIFE = 3600.0
-MAX_TOKENS = 256
-"""How many tokens are remembered."""
-_MAX_LENGTH = 32 << 10
 _EARLY = 5.0
 _CLIENT = "corten"
 
@@ -56,7 +54,7 @@ class TokenCache:
     def put(self, key: _Key, token: str, life: float) -> None:
         """Remember a token for `life` seconds; the oldest make room."""
         self._tokens.pop(key, None)
-        while len(self._tokens) >= MAX_TOKENS:
+        while len(self._tokens) >= MAX_TOKENS_KEPT:
             del self._tokens[next(iter(self._tokens))]
         self._tokens[key] = (token, self._clock() + min(max(life, MIN_LIFE), MAX_LIFE))
 
@@ -220,7 +218,7 @@ def _secrets(credentials: Credentials) -> tuple[str, ...]:
 
 def _checked(token: Any) -> str:
     """A token that may stand in a header; a line break in it would be a header of its own."""
-    if isinstance(token, str) and 0 < len(token) <= _MAX_LENGTH and token.isascii() and token.isprintable():
+    if isinstance(token, str) and 0 < len(token) <= MAX_TOKEN and token.isascii() and token.isprintable():
         return token
     raise Unauthenticated("unusable bearer token: it is empty, too long or has control characters")
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from cortend.registry.settings import MAX_CHALLENGE
+from cortend.core.limits import MAX_CHALLENGE
 
 _PIECE = re.compile(
     r"""\s*,?\s*(?:

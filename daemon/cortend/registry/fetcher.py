@@ -14,10 +14,11 @@ from corten_shared.errors import CortenError, DataLoss, InvalidArgument, NotFoun
 from corten_shared.models.oci import INDEXES, MANIFESTS, MAX_BLOB, Descriptor
 from corten_shared.reference import Reference
 from cortend.core.documents import check_media_type, sniff_media_type
+from cortend.core.limits import MAX_MANIFEST
 from cortend.core.registry import Stream
 from cortend.registry.problems import quoted, unreachable
 from cortend.registry.route import Route
-from cortend.registry.settings import MAX_MANIFEST, PULL, RESOLVE
+from cortend.registry.settings import PULL, RESOLVE
 from cortend.registry.transport import Transport
 
 _ACCEPT = ", ".join(sorted(MANIFESTS | INDEXES))

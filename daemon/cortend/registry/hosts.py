@@ -25,8 +25,9 @@ from typing import Any
 import httpx
 
 from corten_shared.errors import Unavailable
+from cortend.core.limits import MAX_HOSTS_FILE
 from cortend.registry.problems import quoted
-from cortend.registry.settings import CAPABILITIES, MAX_HOSTS_FILE, Endpoint, RegistrySettings, is_loopback
+from cortend.registry.settings import CAPABILITIES, Endpoint, RegistrySettings, is_loopback
 
 _DEFAULT = "_default"
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)

@@ -1,4 +1,4 @@
-"""Hosts, time-outs and limits of the registry client."""
+"""Hosts and time-outs of the registry client."""
 
 from __future__ import annotations
 
@@ -6,19 +6,6 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
-
-MAX_MANIFEST = 4 << 20
-"""Largest manifest, index or config read, in bytes (distribution-spec, "Pushing Manifests")."""
-MAX_TOKEN = 1 << 20
-"""Largest answer of a token server, in bytes."""
-MAX_ERROR_BODY = 64 << 10
-"""As much of an error's body is read, in bytes."""
-MAX_CHALLENGE = 8 << 10
-"""Longest WWW-Authenticate header looked at, in bytes."""
-MAX_REDIRECTS = 10
-"""How often one request is sent on to another address."""
-MAX_HOSTS_FILE = 256 << 10
-"""Longest hosts.toml, in bytes."""
 
 PULL, RESOLVE, PUSH = "pull", "resolve", "push"
 CAPABILITIES = frozenset({PULL, RESOLVE, PUSH})

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 import httpx
 
 from corten_shared.errors import InvalidArgument, Unavailable
+from cortend.core.limits import MAX_REDIRECTS
 from cortend.registry.problems import bare, quoted, unreachable
 
-MAX_REDIRECTS = 10
 CONNECT_SECONDS = 30.0
 IDLE_SECONDS = 60.0
 """Seconds without a byte after which a download is given up."""

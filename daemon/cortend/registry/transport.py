@@ -13,11 +13,12 @@ import httpx
 
 from corten_shared.errors import CortenError, ResourceExhausted, Unavailable
 from corten_shared.reference import Reference
+from cortend.core.limits import MAX_ERROR_BODY, MAX_REDIRECTS, MAX_TOKEN_ANSWER
 from cortend.core.registry import Credentials
 from cortend.registry.auth import Authorizer, TokenCache
 from cortend.registry.challenge import parse_challenges
 from cortend.registry.problems import Unreachable, bare, quoted, refused, unreachable
-from cortend.registry.settings import MAX_ERROR_BODY, MAX_REDIRECTS, MAX_TOKEN, Endpoint, RegistrySettings, address_of
+from cortend.registry.settings import Endpoint, RegistrySettings, address_of
 
 log = logging.getLogger(__name__)
 
@@ -224,7 +225,7 @@ class Transport:
                 status = response.status_code
                 wait = self._wait(attempt, self._attempts, response) if status in _RETRIED else None
                 if wait is None:
-                    return status, await self.read(response, MAX_TOKEN, f"token from {bare(url)}")
+                    return status, await self.read(response, MAX_TOKEN_ANSWER, f"token from {bare(url)}")
             finally:
                 await response.aclose()
             await self._rest(wait, f"token server {bare(url)} answered {status}")

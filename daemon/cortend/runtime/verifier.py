@@ -17,14 +17,13 @@ from typing import NamedTuple
 
 from corten_shared.errors import CortenError, DeadlineExceeded, PermissionDenied, Unavailable
 from corten_shared.models.oci import Descriptor
+from cortend.core.limits import MAX_VERIFIER_OUTPUT
 from cortend.core.workers import Workers
 from cortend.runtime import process
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/vnd.oci.descriptor.v1+json"
-OUTPUT_LIMIT = 32 << 10
-"""Bytes of a verifier's output that are looked at (containerd's figure)."""
 _SHOWN = 1024
 _PASSED = ("HOME", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE")
 
@@ -83,13 +82,13 @@ async def _ask(path: str, program: str, name: str, target: Descriptor, timeout: 
     given = json.dumps(target.dump(), separators=(",", ":")).encode() + b"\n"
     try:
         # One byte more than is looked at tells that there was more.
-        done = await process.run(argv, timeout=timeout, env=_environment(), input=given, limit=OUTPUT_LIMIT + 1)
+        done = await process.run(argv, timeout=timeout, env=_environment(), input=given, limit=MAX_VERIFIER_OUTPUT + 1)
     except (Unavailable, DeadlineExceeded) as error:
         raise _no_judgement(name, target, program, error.message) from error
-    for line in done.stderr[:OUTPUT_LIMIT].splitlines():
+    for line in done.stderr[:MAX_VERIFIER_OUTPUT].splitlines():
         log.debug("image verifier: %s", _shown(line), extra={"fields": {"verifier": program}})
-    reason = _shown(done.stdout[:OUTPUT_LIMIT].strip())
-    if len(done.stdout) > OUTPUT_LIMIT:
+    reason = _shown(done.stdout[:MAX_VERIFIER_OUTPUT].strip())
+    if len(done.stdout) > MAX_VERIFIER_OUTPUT:
         reason += "(stdout truncated)"
     if done.code < 0:
         raise _no_judgement(name, target, program, f"it was ended by signal {-done.code}")

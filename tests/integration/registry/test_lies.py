@@ -21,9 +21,10 @@ from corten_shared.errors import (
 from corten_shared.models import oci
 from corten_shared.models.oci import Descriptor
 from corten_shared.reference import parse_normalized
+from cortend.core.limits import MAX_MANIFEST, MAX_REDIRECTS
 from cortend.core.registry import Credentials
 from cortend.registry.client import RegistryClient
-from cortend.registry.settings import MAX_MANIFEST, MAX_REDIRECTS, RegistrySettings
+from cortend.registry.settings import RegistrySettings
 from images import make_image, make_layer
 from support_registry import Answer, LyingRegistry, free_port, ranged
 
