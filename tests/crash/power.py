@@ -68,8 +68,8 @@ class LoopDisk:
 class PoweredDaemon(Cortend):
     """A daemon whose data root is on such a disk."""
 
-    def __init__(self, base: Path, disk: LoopDisk) -> None:
-        super().__init__(base, config="[gc]\ndelay = 0.05\n")
+    def __init__(self, base: Path, disk: LoopDisk, *, config: str = "") -> None:
+        super().__init__(base, config=f"[gc]\ndelay = 0.05\n{config}")
         self.disk = disk
         self.root.symlink_to(disk.path)
 

@@ -16,7 +16,6 @@ from corten.sdk.nouns import (
     AsyncImages,
     AsyncLeases,
     AsyncNamespaces,
-    AsyncSnapshots,
     AsyncTasks,
     Containers,
     Content,
@@ -24,9 +23,9 @@ from corten.sdk.nouns import (
     Images,
     Leases,
     Namespaces,
-    Snapshots,
     Tasks,
 )
+from corten.sdk.snapshots import AsyncSnapshots, Snapshots
 from corten_shared.errors import CortenError, PermissionDenied, Unavailable
 
 T = TypeVar("T")

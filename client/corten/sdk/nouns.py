@@ -28,10 +28,13 @@ from corten_shared.models.api import (
     ContainerCreated,
     ContainerDetail,
     ImageDetail,
+    ImageMount,
+    ImageUnmount,
     LabelsPatch,
     LeaseCreate,
     LogEntry,
     Login,
+    MountedOn,
     NamespaceCreate,
     PullRequest,
     PushRequest,
@@ -49,7 +52,6 @@ from corten_shared.models.event import Event
 from corten_shared.models.image import ImageRecord, PullProgress, PushProgress
 from corten_shared.models.lease import Lease, Resource
 from corten_shared.models.namespace import Namespace
-from corten_shared.models.snapshot import Mount, SnapshotInfo, Usage
 from corten_shared.models.system import SystemInfo, VersionInfo
 from corten_shared.models.task import Metrics, Process
 
@@ -148,39 +150,6 @@ def _range(offset: int, length: int | None) -> str:
     return f"bytes={offset}-{'' if length is None else offset + length - 1}"
 
 
-class SnapshotCalls(Noun):
-    """Snapshots of one snapshotter."""
-
-    @call
-    def list(self, snapshotter: str = "overlayfs") -> Call[List[SnapshotInfo]]:
-        """Every snapshot, parents before children."""
-        return Call("GET", f"/snapshots/{segment(snapshotter)}", items(SnapshotInfo), self._query())
-
-    @call
-    def get(self, key: str, snapshotter: str = "overlayfs") -> Call[SnapshotInfo]:
-        """One snapshot. Raises NotFound."""
-        return Call("GET", _snapshot(snapshotter, "keys", key), record(SnapshotInfo), self._query())
-
-    @call
-    def usage(self, key: str, snapshotter: str = "overlayfs") -> Call[Usage]:
-        """What it takes on disk beyond its parent."""
-        return Call("GET", _snapshot(snapshotter, "usage", key), record(Usage), self._query())
-
-    @call
-    def mounts(self, key: str, snapshotter: str = "overlayfs") -> Call[List[Mount]]:
-        """How to mount it."""
-        return Call("GET", _snapshot(snapshotter, "mounts", key), items(Mount), self._query())
-
-    @call
-    def remove(self, key: str, snapshotter: str = "overlayfs") -> Call[None]:
-        """Remove it. Raises Conflict while it is somebody's parent."""
-        return Call("DELETE", _snapshot(snapshotter, "keys", key), nothing, self._query())
-
-
-def _snapshot(snapshotter: str, what: str, key: str) -> str:
-    return f"/snapshots/{segment(snapshotter)}/{what}/{segment(key)}"
-
-
 class ImageCalls(Noun):
     """Images."""
 
@@ -230,6 +199,21 @@ class ImageCalls(Noun):
     def tag(self, source: str, target: str) -> Call[None]:
         """Give an image another name."""
         return Call("POST", "/images/tag", nothing, self._query(), TagRequest(source=source, target=target))
+
+    @call
+    def mount(
+        self, reference: str, target: str, *, writable: bool = False, platform: str = "", snapshotter: str = ""
+    ) -> Call[MountedOn]:
+        """Mount an image on a directory of the engine's host, until `unmount`. Raises NotFound, Conflict."""
+        body = ImageMount(
+            reference=reference, target=target, writable=writable, platform=platform, snapshotter=snapshotter
+        )
+        return Call("POST", "/images/mount", record(MountedOn), self._query(), body)
+
+    @call
+    def unmount(self, target: str, *, keep: bool = False) -> Call[None]:
+        """Unmount it, and remove its snapshot unless `keep`. Raises NotFound."""
+        return Call("POST", "/images/unmount", nothing, self._query(), ImageUnmount(target=target, keep=keep))
 
     @call
     def remove(self, name: str, *, force: bool = False) -> Call[List[Removed]]:
@@ -483,10 +467,6 @@ class Content(ContentCalls, SyncNoun):
     """Content, blocking."""
 
 
-class Snapshots(SnapshotCalls, SyncNoun):
-    """Snapshots, blocking."""
-
-
 class Images(ImageCalls, SyncNoun):
     """Images, blocking."""
 
@@ -509,10 +489,6 @@ class AsyncNamespaces(NamespaceCalls, AsyncNoun):
 
 class AsyncContent(ContentCalls, AsyncNoun):
     """Content, for asyncio."""
-
-
-class AsyncSnapshots(SnapshotCalls, AsyncNoun):
-    """Snapshots, for asyncio."""
 
 
 class AsyncImages(ImageCalls, AsyncNoun):

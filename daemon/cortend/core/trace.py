@@ -38,6 +38,7 @@ POINTS: Final[dict[str, str]] = {
     "snapshot.create.filled": "a snapshot's directories are made under their temporary name",
     "snapshot.create.renamed": "a snapshot's directory has its number; no row names it",
     "snapshot.create.recorded": "the row of a new snapshot is committed",
+    "snapshot.commit.sealed": "what children need was made of an active snapshot's files, not synced",
     "snapshot.commit.synced": "an active snapshot's files are on disk, the row still says active",
     "snapshot.commit.recorded": "the row says committed",
     "snapshot.remove.recorded": "the row is deleted, the directory still there",

@@ -139,6 +139,7 @@ class DatabaseSnapshotter:
         if parent not in (None, row.info.parent) and not self.rebases:
             raise Conflict(f"the {self.name} snapshotter cannot give {key} another parent", subject=key)
         self._driver.seal(row.sid)
+        trace.point("snapshot.commit.sealed")
         self._driver.sync([row.sid])
         trace.point("snapshot.commit.synced")
         usage, tally = self._driver.usage(row.sid), self._tally(row.sid)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import tarfile
+from pathlib import Path
 
 import pytest
 
@@ -108,6 +111,28 @@ def test_snapshots_of_an_image_are_shown(client: corten.Client) -> None:
             client.snapshots.list("nope")
         except corten.NotFound as error:
             raise corten.NotFound(f"{error} {error.hint}") from error
+
+
+def test_a_snapshot_is_made_and_compared(client: corten.Client, tmp_path: Path) -> None:
+    for driver in ("overlayfs", "native", "erofs"):
+        (mount,) = client.snapshots.prepare("sdk-a", labels={"gc.root": "x"}, snapshotter=driver)
+        (Path(mount.source) / "file").write_text("text")
+        assert client.snapshots.commit("sdk-b", "sdk-a", snapshotter=driver).kind == "committed"
+        assert client.snapshots.label("sdk-b", {"k": "v"}, driver).labels == {"gc.root": "x", "k": "v"}
+        assert client.snapshots.view("sdk-c", "sdk-b", labels={"gc.root": "x"}, snapshotter=driver)
+        plain = "application/vnd.oci.image.layer.v1.tar"
+        layer = b"".join(client.snapshots.diff("sdk-c", "", media_type=plain, snapshotter=driver))
+        with tarfile.open(fileobj=io.BytesIO(layer)) as tar:
+            assert "file" in tar.getnames()
+        client.snapshots.remove("sdk-c", driver)
+        client.snapshots.remove("sdk-b", driver)
+        assert client.snapshots.cleanup(driver).removed == 0
+    (record,) = (found for found in client.images.list() if found.name.endswith("/busybox:latest"))
+    *_, last = client.snapshots.unpack(record.target.digest)
+    assert client.snapshots.get(last.id or "").kind == "committed"
+    assert client.images.mount("busybox", str(tmp_path)).target == str(tmp_path)
+    assert (tmp_path / "bin" / "busybox").exists()
+    client.images.unmount(str(tmp_path))
 
 
 def test_namespaces_keep_names_apart(cortend: Cortend, client: corten.Client) -> None:

@@ -19,8 +19,10 @@ METHODS = {
     "Client": ["collect_garbage", "events", "info", "run", "version"],
     "namespaces": ["create", "get", "label", "list", "remove"],
     "content": ["abort", "chunks", "get", "ingests", "label", "list", "read", "remove"],
-    "snapshots": ["get", "list", "mounts", "remove", "usage"],
-    "images": ["get", "list", "pull", "push", "remove", "tag"],
+    "snapshots": [
+        "cleanup", "commit", "diff", "get", "label", "list", "mounts", "prepare", "remove", "unpack", "usage", "view",
+    ],
+    "images": ["get", "list", "mount", "pull", "push", "remove", "tag", "unmount"],
     "containers": ["create", "get", "list", "remove"],
     "tasks": [
         "get", "kill", "list", "logs", "metrics", "pause", "processes", "remove", "resume", "start", "stop", "wait",
