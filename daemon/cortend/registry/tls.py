@@ -48,9 +48,7 @@ def _signature(name: str, domain: str) -> tuple[str, int, int, int]:
 
 
 def _make(endpoint: Endpoint, domain: str) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if not _has_system_cas():
-        context.load_verify_locations(certifi.where())
+    context = _unverifying() if endpoint.skip_verify else _verifying()
     for name in endpoint.ca:
         try:
             context.load_verify_locations(name)
@@ -62,9 +60,20 @@ def _make(endpoint: Endpoint, domain: str) -> ssl.SSLContext:
             context.load_cert_chain(certificate, key or None, password=_no_passphrase)
         except (OSError, ValueError) as error:
             raise _unusable("client certificate", certificate, domain, error) from error
-    if endpoint.skip_verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _verifying() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if not _has_system_cas():
+        context.load_verify_locations(certifi.where())
+    return context
+
+
+def _unverifying() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
     return context
 
 
