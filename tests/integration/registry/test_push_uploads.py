@@ -16,6 +16,7 @@ from corten_shared.reference import parse_normalized
 from cortend.core.registry import Credentials
 from cortend.registry.client import RegistryClient
 from cortend.registry.settings import RegistrySettings, UploadSettings
+from cortend.registry.upload import PIECE
 from images import digest_of
 from support_registry import Answer, LyingRegistry, registry_fixture  # noqa: F401 (a fixture)
 from support_uploads import UploadRegistry, cutting_proxy
@@ -71,6 +72,19 @@ def test_a_large_blob_goes_in_chunks_that_say_where_they_belong(server):
     assert server.methods("POST", "PUT", "PATCH") == [
         "POST", "PATCH 0-399999", "PATCH 400000-799999", f"PATCH 800000-{len(DATA) - 1}", "PUT"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("chunk", [0, 400_000])
+def test_no_more_than_a_piece_is_ever_in_memory(server, chunk):
+    asked = []
+
+    async def watched(offset, size):
+        asked.append((offset, size))
+        return DATA[offset : offset + size]
+
+    use(server.host, lambda pusher: pusher.upload(BLOB, watched, lambda sent: None), chunked(chunk))
+    assert max(size for _, size in asked) <= PIECE < len(DATA)
+    assert sum(size for _, size in asked) == len(DATA)
 
 
 def test_an_empty_blob_is_a_blob(server):
