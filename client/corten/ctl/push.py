@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from corten.ctl.command import QUIET, Command
+from corten.ctl.command import QUIET, Command, told
 from corten.ctl.registry import REGISTRY_FLAGS, with_login
 from corten.ctl.session import Session, segment
 from corten.flags import Flag
@@ -79,11 +79,18 @@ PUSH = Command(
         Flag("manifest", "string", "Digest of the manifest to push, of several that the image has"),
         Flag("max-concurrent-uploaded-layers", "int", "Layers sent at once (default: as the daemon is configured)"),
         Flag("platform", "string", "Push one platform alone (os/arch[/variant])"),
+        told("manifest-type", "string", "the manifest itself says what it is"),
+        told("allow-non-distributable-blobs", "bool", "images with such layers are not taken in the first place"),
         *REGISTRY_FLAGS,
         QUIET,
     ],
     least=1,
     most=2,
+    examples=[
+        "cortenctl images push registry.example/app:1",
+        "cortenctl images push registry.example/app:1 docker.io/library/app:latest",
+        "cortenctl images push --platform linux/arm64 registry.example/app:1-arm64 registry.example/app:1",
+    ],
 )
 PUSH_OBJECT = Command(
     "Push one blob, manifest or index by itself",
@@ -92,4 +99,8 @@ PUSH_OBJECT = Command(
     flags=[*REGISTRY_FLAGS, QUIET],
     least=2,
     most=3,
+    examples=[
+        "cortenctl content push-object registry.example/app sha256:9f1e0c…",
+        "cortenctl content push-object registry.example/app:1 sha256:41a… application/vnd.oci.image.manifest.v1+json",
+    ],
 )
