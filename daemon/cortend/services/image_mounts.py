@@ -27,11 +27,10 @@ from cortend.linux.mountinfo import MountPoint, read_mounts
 from cortend.services.finish import finished
 from cortend.services.images import ImageService
 from cortend.services.locks import Locks
-from cortend.services.snapshots import SnapshotService
+from cortend.services.snapshots import TARGET, SnapshotService
 
-TARGET = "corten.mount.target"
 SNAPSHOTTER = "corten.mount.snapshotter"
-"""Labels of the lease."""
+"""Label of the lease, as TARGET is."""
 _HARMLESS = ["nosuid", "nodev"]
 
 

@@ -24,6 +24,8 @@ from cortend.services.unpack import Unpacker
 
 DEFAULT = "default"
 """Stands for the configured snapshotter where a name is asked for."""
+TARGET = "corten.mount.target"
+"""Label of the lease of an image that is mounted: where, which is its snapshot's key, too."""
 
 
 class SnapshotService:
@@ -86,6 +88,12 @@ class SnapshotService:
                         hint="remove the container",
                         subject=key,
                     )
+            if any(lease.labels.get(TARGET) == key for lease in tx.leases.list(ns)):
+                raise Conflict(
+                    f"snapshot {key} is that of an image mounted on {key}",
+                    hint=f"cortenctl images unmount {key}",
+                    subject=key,
+                )
         if info.kind is not Kind.VIEW and (targets := snapshotter.targets(ns, key)):
             raise Conflict(f"snapshot {key} is mounted on {targets[0]}", hint="unmount it first", subject=key)
 

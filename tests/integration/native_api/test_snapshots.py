@@ -142,6 +142,7 @@ def test_an_image_is_mounted_and_outlives_the_daemon(
         (target / "new").touch()
     done = ctl("images", "mount", "busybox", str(target), check=False)
     assert "something is mounted on" in done.stderr.decode()
+    assert f"mounted on {target}" in ctl("snapshots", "rm", str(target), check=False).stderr.decode()
     daemon.corten("rmi", "-f", "busybox")
     daemon.kill()
     daemon.start()

@@ -6,7 +6,7 @@ import inspect
 
 import corten
 from corten import sdk
-from corten.sdk import calls, nouns
+from corten.sdk import calls, nouns, snapshots
 
 NAMES = [
     "AlreadyExists", "AsyncClient", "Cancelled", "Client", "Conflict", "ContainerSpec", "CortenError", "DataLoss",
@@ -54,7 +54,7 @@ def test_both_clients_have_the_same_nouns_and_methods() -> None:
 
 
 def test_every_method_is_documented() -> None:
-    for owner in vars(nouns).values():
+    for owner in [*vars(nouns).values(), *vars(snapshots).values()]:
         if inspect.isclass(owner) and issubclass(owner, calls.Noun):
             for name in _calls(owner):
                 assert inspect.getdoc(inspect.getattr_static(owner, name).__wrapped__), f"{owner.__name__}.{name}"
