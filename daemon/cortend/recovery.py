@@ -2,7 +2,7 @@
 
 The database is the authority for intent, the kernel for what lives, the exit file for exit codes. The steps:
 
-1. leases     end those of pushes and saves that the last daemon did not finish
+1. leases     end those of work that the last daemon did not finish, but for pulls, which the next pull goes on with
 2. tasks      adopt those whose monitor lives; record the end of those that ended, or that an earlier boot ran
 3. records    drop containers that were never acknowledged (their snapshot was not made)
 4. leftovers  clear bundles, conmons, cgroups and mounts that no running task owns

@@ -25,7 +25,14 @@ if TYPE_CHECKING:
     from corten.progress import Bars, Lines
 
 PULL_FLAGS = [
-    Flag("platform", "string", "Platform (os/arch[/variant]; default: the daemon's)"),
+    Flag("platform", "list", "Platform (os/arch[/variant]; default: the daemon's); the first one is unpacked"),
+    Flag("all-platforms", "bool", "Fetch the content of all platforms"),
+    Flag("all-metadata", "bool", "Fetch indexes, manifests and configs of all platforms"),
+    Flag("no-unpack", "bool", "Fetch only, also what is no container image"),
+    Flag("snapshotter", "string", "Snapshotter to unpack with (default: the daemon's)"),
+    Flag("label", "list", "Label of the image's name (KEY=VALUE)"),
+    Flag("max-concurrent-downloads", "int", "Bound on this pull's downloads (0: the daemon's)", default=0),
+    Flag("print-chainid", "bool", "Print the chain id of the image's top layer"),
     *REGISTRY_FLAGS,
     QUIET,
 ]
@@ -47,7 +54,19 @@ def _info(session: Session, options: Options) -> int:
 
 
 def _pull(session: Session, options: Options) -> int:
-    body = with_login(options, {"reference": options.args[0], "platform": options["platform"]})
+    body = with_login(
+        options,
+        {
+            "reference": options.args[0],
+            "platforms": options["platform"],
+            "all_platforms": options["all-platforms"],
+            "all_metadata": options["all-metadata"],
+            "unpack": not options["no-unpack"],
+            "snapshotter": options["snapshotter"],
+            "labels": {key: value or "" for key, value in labels(options["label"]).items()},
+            "max_concurrent_downloads": options["max-concurrent-downloads"],
+        },
+    )
     progress = session.lines("POST", "/images/pull", body)
     if session.quiet or session.json:
         image = _last(progress)
@@ -58,7 +77,16 @@ def _pull(session: Session, options: Options) -> int:
         return session.dump(image)
     if session.quiet:
         session.tell(image["name"])
+    if options["print-chainid"]:
+        out(f"image chain ID: {_chain_id(session, image['name'])}")
     return 0
+
+
+def _chain_id(session: Session, name: str) -> str:
+    from corten_shared.digest import chain_ids
+
+    found = session.call("GET", f"/images/{segment(name)}")
+    return chain_ids(found["config"]["rootfs"]["diff_ids"])[-1]
 
 
 def _last(progress: Iterable[dict[str, Any]]) -> dict[str, Any]:

@@ -165,13 +165,24 @@ class ImageCalls(Noun):
 
     @stream
     def pull(
-        self, reference: str, *, platform: str = "", credentials: Login | None = None
+        self,
+        reference: str,
+        *,
+        platform: str = "",
+        platforms: Sequence[str] = (),
+        all_platforms: bool = False,
+        unpack: bool = True,
+        credentials: Login | None = None,
     ) -> StreamCall[PullProgress]:
         """Pull an image, yielding progress; the last item has `image`.
 
-        Raises NotFound, Unauthenticated, Unavailable and others while it goes on.
+        For several `platforms` the first one's image is unpacked. Raises NotFound, Unauthenticated, Unavailable and
+        others while it goes on.
         """
-        body = PullRequest(reference=reference, platform=platform, credentials=credentials)
+        body = PullRequest(
+            reference=reference, platform=platform, platforms=list(platforms), all_platforms=all_platforms,
+            unpack=unpack, credentials=credentials,
+        )  # fmt: skip
         return StreamCall("POST", "/images/pull", line_of(PullProgress), self._query(), body)
 
     @stream

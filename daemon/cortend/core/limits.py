@@ -31,3 +31,12 @@ MAX_HOSTS_FILE: Final = 256 << 10
 """Bytes of a hosts.toml."""
 MAX_VERIFIER_OUTPUT: Final = 32 << 10
 """Bytes of an image verifier's output that are looked at (containerd's figure)."""
+
+MAX_PULLED_DOCUMENTS: Final = 2048
+"""Indexes, manifests and configs that one pull reads: an index names 1024 at most, and indexes nest."""
+
+MAX_REMOTE_TAGS: Final = 10_000
+"""Tags of a repository that are listed."""
+
+PULL_PATIENCE: Final = 120.0
+"""Seconds that one pull waits altogether before it goes on with downloads that broke off."""

@@ -70,13 +70,14 @@ def compatible(wanted: Platform) -> list[tuple[str, str, str | None]]:
 
 def choose(manifests: Iterable[Descriptor], wanted: Platform) -> Descriptor | None:
     """The descriptor that fits `wanted` best (the first of equals); one without a platform fits last of all."""
+    return next(iter(ranked(manifests, wanted)), None)
+
+
+def ranked(manifests: Iterable[Descriptor], wanted: Platform) -> list[Descriptor]:
+    """The descriptors that fit `wanted`, best first; those without a platform, which may be anything, come last."""
     ranks = {platform: rank for rank, platform in enumerate(compatible(wanted))}
-    best: tuple[int, Descriptor] | None = None
-    for descriptor in manifests:
-        rank = _rank(descriptor, ranks)
-        if rank is not None and (best is None or rank < best[0]):
-            best = (rank, descriptor)
-    return best[1] if best else None
+    found = [(rank, descriptor) for descriptor in manifests if (rank := _rank(descriptor, ranks)) is not None]
+    return [descriptor for _, descriptor in sorted(found, key=lambda pair: pair[0])]
 
 
 def fits(actual: Platform, wanted: Platform) -> bool:

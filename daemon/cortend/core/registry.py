@@ -46,6 +46,10 @@ class Fetcher(Protocol):
         """A manifest, index or config: whole, size-capped, digest checked. Raises as resolve."""
         ...
 
+    async def tags(self) -> list[str]:
+        """Every tag of the reference's repository. Raises as resolve; ResourceExhausted when there are too many."""
+        ...
+
     def blob(self, descriptor: Descriptor, offset: int = 0) -> AbstractAsyncContextManager[Stream]:
         """A blob's bytes, from `offset` where the registry can (the stream says where it really starts).
 

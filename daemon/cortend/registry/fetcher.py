@@ -10,11 +10,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 import httpx
 
 from corten_shared import digest as digests
-from corten_shared.errors import CortenError, DataLoss, InvalidArgument, NotFound, Unavailable
+from corten_shared.errors import CortenError, DataLoss, InvalidArgument, NotFound, ResourceExhausted, Unavailable
 from corten_shared.models.oci import INDEXES, MANIFESTS, MAX_BLOB, Descriptor
 from corten_shared.reference import Reference
-from cortend.core.documents import check_media_type, sniff_media_type
-from cortend.core.limits import MAX_MANIFEST
+from cortend.core.documents import check_media_type, load_json, sniff_media_type
+from cortend.core.limits import MAX_MANIFEST, MAX_REMOTE_TAGS
 from cortend.core.registry import Stream
 from cortend.registry.problems import quoted, unreachable
 from cortend.registry.route import Route
@@ -22,6 +22,10 @@ from cortend.registry.settings import PULL, RESOLVE
 from cortend.registry.transport import Transport
 
 _ACCEPT = ", ".join(sorted(MANIFESTS | INDEXES))
+_PAGE = 1000
+_LINK = 4096
+_NEXT = re.compile(r"<[^<>?]*\?([!-;=?-~]+)>\s*;\s*rel=\"?next\"?")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
 _RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)\Z")
 
 
@@ -83,6 +87,28 @@ class RepositoryFetcher:
         self._check_digest(descriptor.digest, digests.of(data))
         return data
 
+    async def tags(self) -> list[str]:
+        """See core.registry."""
+        return await self._route.first(RESOLVE, self._tags)
+
+    async def _tags(self, transport: Transport) -> list[str]:
+        """Page by page (distribution-spec, "Listing Tags"). Of a Link only the query counts, wherever it points."""
+        name = self._reference.familiar_name
+        found: dict[str, None] = {}
+        query = f"n={_PAGE}"
+        while query:
+            response = await self._open(transport, "GET", name, f"tags/list?{query}", {"Accept": "application/json"})
+            try:
+                data = await transport.read(response, MAX_MANIFEST, f"tags of {name}")
+            finally:
+                await response.aclose()
+            before = len(found)
+            found.update(dict.fromkeys(_read_tags(data, f"list of tags of {name}")))
+            if len(found) > MAX_REMOTE_TAGS:
+                raise ResourceExhausted(f"{name} has more than {MAX_REMOTE_TAGS} tags", subject=name)
+            query = _next_page(response) if len(found) > before else ""
+        return list(found)
+
     def blob(self, descriptor: Descriptor, offset: int = 0) -> AbstractAsyncContextManager[Stream]:
         """See core.registry."""
         return self._blob(descriptor, offset)
@@ -103,9 +129,11 @@ class RepositoryFetcher:
         path = f"blobs/{digests.parse(descriptor.digest)}"
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         response = await self._open(transport, "GET", descriptor.digest, path, headers)
-        if response.status_code == 416:
+        if response.status_code == 416 or (offset and not _continues(response, offset)):
+            # There is nothing from there on, or it is not what was asked for: then the whole, from the start.
             await response.aclose()
             response = await self._open(transport, "GET", descriptor.digest, path, {})
+            offset = 0
         try:
             return transport, response, *self._span(response, offset)
         except BaseException:
@@ -190,6 +218,25 @@ class RepositoryFetcher:
                 subject=expected,
                 hint="the registry or something on the way to it is broken or lies; nothing was kept",
             )
+
+
+def _continues(response: httpx.Response, offset: int) -> bool:
+    """Whether the answer to a range is from there on, or (200) the whole."""
+    match = _RANGE.match(response.headers.get("content-range", ""))
+    return response.status_code != 206 or (match is not None and int(match[1]) == offset)
+
+
+def _read_tags(data: bytes, what: str) -> list[str]:
+    tags = load_json(data, what).get("tags") or []
+    if not isinstance(tags, list) or not all(isinstance(tag, str) and _TAG.match(tag) for tag in tags):
+        raise InvalidArgument(f"{what} has something else than tags", subject=what)
+    return tags
+
+
+def _next_page(response: httpx.Response) -> str:
+    """The query of the next page's address; empty on the last page."""
+    match = _NEXT.search(response.headers.get("link", "")[:_LINK])
+    return match[1] if match else ""
 
 
 def _media_type(response: httpx.Response) -> str:

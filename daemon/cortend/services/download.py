@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from corten_shared.errors import AlreadyExists, DataLoss, NotFound, ResourceExhausted, Unavailable
 from corten_shared.models.oci import Descriptor
 from cortend.core.content import ContentStore
+from cortend.core.limits import PULL_PATIENCE
 from cortend.core.registry import Fetcher
 from cortend.core.workers import Workers
 from cortend.services.finish import finished
@@ -19,8 +20,36 @@ from cortend.services.locks import Locks
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 5
-"""How often a blob's download is begun or continued (docker's figure)."""
+"""How often a blob's download is begun or continued without getting any further (docker's figure)."""
 Progress = Callable[[int], None]
+
+
+class Patience:
+    """How long one pull may wait altogether, over all its blobs, for what broke off."""
+
+    def __init__(self, seconds: float) -> None:
+        self._left = seconds
+
+    async def wait(self, seconds: float, problem: Exception) -> None:
+        """Pause; raises `problem` when there is no patience left for it."""
+        if seconds > self._left:
+            raise problem
+        self._left -= seconds
+        await asyncio.sleep(seconds)
+
+
+class _Transfer:
+    """A download that one pull makes and others may wait for."""
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.watchers: list[Progress] = []
+
+    def tell(self, received: int) -> None:
+        """Say to everyone how far it is."""
+        self.received = received
+        for watcher in self.watchers:
+            watcher(received)
 
 
 class Downloader:
@@ -44,6 +73,7 @@ class Downloader:
         self._attempts = attempts
         self._locks = Locks()
         self._pause = pause
+        self._transfers: dict[str, _Transfer] = {}
 
     def configure(self, *, concurrent: int, attempts: int) -> None:
         """Use other figures from the next download on; those under way keep their places."""
@@ -51,26 +81,56 @@ class Downloader:
         self._attempts = attempts
 
     async def fetch(
-        self, ns: str, fetcher: Fetcher, blob: Descriptor, lease: str, progress: Progress
+        self,
+        ns: str,
+        fetcher: Fetcher,
+        blob: Descriptor,
+        lease: str,
+        progress: Progress,
+        patience: Patience | None = None,
     ) -> bool:
-        """Have the blob in the namespace and under the lease; False when it was in the store already.
+        """Have the blob in the namespace and under the lease; False when this call did not fetch it.
 
-        Raises as Fetcher.blob; DataLoss when the bytes do not have the digest (they are dropped then),
+        One that somebody is fetching already is waited for, with the same progress; when that one is cancelled this
+        call goes on. Raises as Fetcher.blob; DataLoss when the bytes do not have the digest (they are dropped then),
         ResourceExhausted when the disk is full (the ingest is dropped, its room is needed).
         """
-        async with self._locks.hold(blob.digest):
-            if await self._adopt(ns, blob, lease):
-                return False
-            async with self._slots:
-                for attempt in range(1, self._attempts + 1):
-                    try:
-                        return await self._download(ns, fetcher, blob, lease, progress)
-                    except Unavailable as error:
-                        if attempt == self._attempts:
-                            raise
-                        log.info("download broke off", extra={"fields": {"digest": blob.digest, "error": str(error)}})
-                        await asyncio.sleep(self._pause * attempt)
-        raise AssertionError("the last attempt raises")
+        transfer = self._transfers.setdefault(blob.digest, _Transfer())
+        transfer.watchers.append(progress)
+        if transfer.received:
+            progress(transfer.received)
+        try:
+            async with self._locks.hold(blob.digest):
+                if await self._adopt(ns, blob, lease):
+                    return False
+                return await self._attempt(ns, fetcher, blob, lease, patience or Patience(PULL_PATIENCE))
+        finally:
+            transfer.watchers.remove(progress)
+            if not transfer.watchers:
+                del self._transfers[blob.digest]
+
+    async def _attempt(self, ns: str, fetcher: Fetcher, blob: Descriptor, lease: str, patience: Patience) -> bool:
+        """Download, again and again while it gets on; as often as configured where it does not."""
+        reached = best = 0
+
+        def progress(received: int) -> None:
+            nonlocal reached
+            reached = max(reached, received)
+            self._transfers[blob.digest].tell(received)
+
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                async with self._slots:
+                    return await self._download(ns, fetcher, blob, lease, progress)
+            except Unavailable as error:
+                if reached > best:
+                    attempt, best = 1, reached
+                if attempt >= self._attempts:
+                    raise
+                log.info("download broke off", extra={"fields": {"digest": blob.digest, "error": str(error)}})
+                await patience.wait(self._pause * attempt, error)
 
     async def forget(self, ns: str, blobs: Iterable[Descriptor]) -> None:
         """Drop what came of these blobs so far; one that somebody else is fetching is left alone."""

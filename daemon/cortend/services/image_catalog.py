@@ -74,7 +74,7 @@ class ImageCatalog:
         self._snapshotter = snapshotter
 
     def views(self, ns: str, *, sizes: bool = True) -> list[ImageView]:
-        """Every image, the one named last first. One whose content is missing or broken is left out, with a warning."""
+        """Every image, the one named last first. One whose content is missing or broken is left out."""
         with self._metadata.view() as tx:
             records = tx.images.list(ns)
             users = Counter(container.image_id for container in tx.containers.list(ns))
@@ -83,7 +83,7 @@ class ImageCatalog:
             try:
                 documents = self._documents.load(ns, record.target)
             except CortenError as error:
-                log.warning("image %s cannot be read: %s", record.name, error)
+                log.debug("image %s cannot be shown: %s", record.name, error)
                 continue
             grouped.setdefault(documents.id, (documents, []))[1].append(record)
         views = [

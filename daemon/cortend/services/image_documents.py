@@ -9,7 +9,7 @@ The arrows are labels `gc.ref.*` on the blobs, so the collector keeps what an im
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from threading import Lock
 from typing import NamedTuple
 
@@ -37,6 +37,8 @@ MAX_DOCUMENT = 4 << 20
 """Largest manifest, index or config, in bytes."""
 
 _REMEMBERED = 256
+_NO_PLATFORM = Platform(os="unknown", architecture="unknown")
+"""How an index marks what runs nowhere: attestations of a build."""
 
 
 class ImageDocuments(NamedTuple):
@@ -133,31 +135,84 @@ class DocumentStore:
         """Remember that the reference's repository has these blobs: a push may mount them from there."""
         sources.remember(self._content, ns, reference, digests)
 
+    def label(self, ns: str, digest: str, labels: Mapping[str, str]) -> None:
+        """Add labels to a document that is here. Raises NotFound."""
+        self._content.update(ns, digest, {**labels})
+
     def read(self, ns: str, digest: str) -> bytes:
         """A document's bytes; raises NotFound."""
         return self._content.read(ns, digest, MAX_DOCUMENT)
 
     def _load(self, ns: str, target: Descriptor, wanted: Platform | None) -> ImageDocuments:
         descriptor = target
-        for _ in range(MAX_INDEX_DEPTH + 1):
-            if descriptor.media_type not in INDEXES:
-                break
-            descriptor = self._pick(ns, descriptor, wanted)
+        if target.media_type in INDEXES:
+            descriptor = self._pick(ns, target, wanted)
         what = f"manifest {descriptor.digest}"
         manifest = parse_manifest(self.read(ns, descriptor.digest), descriptor.media_type, what)
-        what = f"config {manifest.config.digest}"
-        return ImageDocuments(descriptor.digest, manifest, parse_config(self.read(ns, manifest.config.digest), what))
+        check_manifest(manifest, what)
+        config = parse_config(self.read(ns, manifest.config.digest), f"config {manifest.config.digest}")
+        check_layers(manifest, config, what)
+        return ImageDocuments(descriptor.digest, manifest, config)
+
+    def manifests(self, ns: str, target: Descriptor) -> list[Descriptor]:
+        """Every manifest below `target`, whether it is here or not, as its index describes it; itself when it is one.
+
+        Indexes that are not here are passed over. Raises InvalidArgument for broken ones.
+        """
+        if target.media_type not in INDEXES:
+            return [target]
+        return list(self._below(ns, target, lambda manifests: manifests, set(), 1))
+
+    def presence(self, ns: str, manifest: Descriptor) -> tuple[bool, bool]:
+        """Whether a manifest is here, and whether all that it names is."""
+        here = self._has(ns, manifest.digest)
+        return here, here and self._whole(ns, manifest)
 
     def _pick(self, ns: str, index: Descriptor, wanted: Platform | None) -> Descriptor:
-        what = f"index {index.digest}"
-        manifests = parse_index(self.read(ns, index.digest), index.media_type, what).manifests
-        chosen = platforms.choose(manifests, wanted or self.host)
-        if chosen is not None and (wanted is not None or self._has(ns, chosen.digest)):
-            return chosen
-        for other in manifests if wanted is None else ():
-            if self._has(ns, other.digest):  # pulled for another platform
-                return other
-        raise no_platform(wanted or self.host)
+        """The best manifest for `wanted`. For None the host's when it is here, else any that is, whole ones first."""
+        platform = wanted or self.host
+        best = list(self._below(ns, index, lambda manifests: platforms.ranked(manifests, platform), set(), 1))
+        if wanted is not None:
+            if not best:
+                raise no_platform(wanted)
+            return best[0]
+        others = [manifest for manifest in self.manifests(ns, index) if manifest.platform != _NO_PLATFORM]
+        here = [manifest for manifest in (*best[:1], *others) if self._has(ns, manifest.digest)]
+        if not here:
+            raise no_platform(platform)
+        return next((manifest for manifest in here if self._whole(ns, manifest)), here[0])
+
+    def _below(
+        self,
+        ns: str,
+        index: Descriptor,
+        select: Callable[[list[Descriptor]], list[Descriptor]],
+        seen: set[str],
+        depth: int,
+    ) -> Iterator[Descriptor]:
+        """The manifests below an index, each once, in the order that `select` gives its entries."""
+        if depth > MAX_INDEX_DEPTH:
+            raise InvalidArgument(f"more than {MAX_INDEX_DEPTH} indexes stand above {index.digest}")
+        try:
+            data = self.read(ns, index.digest)
+        except NotFound:
+            if depth == 1:
+                raise
+            return
+        for entry in select(parse_index(data, index.media_type, f"index {index.digest}").manifests):
+            if entry.digest in seen:  # a few indexes that repeat each other could stand for millions
+                continue
+            seen.add(entry.digest)
+            if entry.media_type in INDEXES:
+                yield from self._below(ns, entry, select, seen, depth + 1)
+            elif entry.media_type in MANIFESTS:
+                yield entry
+
+    def _whole(self, ns: str, descriptor: Descriptor) -> bool:
+        """Whether the config and layers of a manifest that is here are here too."""
+        data = self.read(ns, descriptor.digest)
+        manifest = parse_manifest(data, descriptor.media_type, f"manifest {descriptor.digest}")
+        return all(self._has(ns, blob.digest) for blob in (manifest.config, *manifest.layers))
 
     def _has(self, ns: str, digest: str) -> bool:
         try:
@@ -180,7 +235,9 @@ def check_manifest(manifest: Manifest, what: str) -> None:
     """Refuse what is no image, and layers that cannot be unpacked. Raises InvalidArgument naming `what`."""
     if manifest.config.media_type not in (OCI_CONFIG, DOCKER_CONFIG):
         raise InvalidArgument(
-            f"{what} is no container image: unsupported media type {manifest.config.media_type[:100]!r}", subject=what
+            f"{what} is no container image: unsupported media type {manifest.config.media_type[:100]!r}",
+            subject=what,
+            hint="fetch its content alone: cortenctl images pull --no-unpack",
         )
     for layer in manifest.layers:
         if layer.media_type not in LAYER_COMPRESSION:
@@ -190,10 +247,22 @@ def check_manifest(manifest: Manifest, what: str) -> None:
             )
 
 
+def is_image(manifest: Manifest) -> bool:
+    """Whether it is a container image with layers that can be unpacked, and nothing else that travels as one."""
+    return manifest.config.media_type in (OCI_CONFIG, DOCKER_CONFIG) and all(
+        layer.media_type in LAYER_COMPRESSION for layer in manifest.layers
+    )
+
+
 def check_config(manifest: Manifest, config: ImageConfig, what: str) -> None:
     """Refuse other systems, and a config that does not go with its manifest. Raises InvalidArgument naming `what`."""
     if config.os not in ("", "linux"):
         raise InvalidArgument(f"{what} is made for the operating system {config.os[:40]!r}, not linux", subject=what)
+    check_layers(manifest, config, what)
+
+
+def check_layers(manifest: Manifest, config: ImageConfig, what: str) -> None:
+    """Refuse a config of another image than the manifest's. Raises InvalidArgument naming `what`."""
     if len(manifest.layers) != len(config.rootfs.diff_ids):
         raise InvalidArgument(
             f"{what} has {len(manifest.layers)} layers but its config lists {len(config.rootfs.diff_ids)}", subject=what

@@ -35,11 +35,16 @@ def reference_of(record: ImageRecord) -> Reference | None:
 
 
 def put_image(tx: Transaction, ns: str, record: ImageRecord) -> ImageRecord | None:
-    """Give the record's name to its target; what it named before. An image left without a name becomes dangling."""
+    """Give the record's name to its target; what it named before. An image left without a name becomes dangling.
+
+    Labels that the name had stay, unless the record has others of their keys.
+    """
     tx.namespaces.ensure(ns)
     others = tx.images.list(ns)
     before = next((other for other in others if other.name == record.name), None)
-    if before is None or before.target != record.target:
+    if before is not None:
+        record = record.model_copy(update={"labels": {**before.labels, **record.labels}})
+    if before is None or (before.target, before.labels) != (record.target, record.labels):
         tx.images.put(ns, record)
         others = tx.images.list(ns)
     if before is not None and before.target.digest != record.target.digest:

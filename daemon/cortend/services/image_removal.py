@@ -77,6 +77,15 @@ def remove_image(
     return removed + _delete(tx, ns, image, layers, users)
 
 
+def remove_unreadable(tx: Transaction, ns: str, record: ImageRecord) -> list[Removed]:
+    """Remove a name that no container can have been made from: nobody can read what it names."""
+    reference = reference_of(record)
+    shown = record.name if reference is None else reference.familiar
+    tx.images.delete(ns, record.name)
+    tx.emit(ns, "/images/delete", record.name, {"action": "untag", "name": shown, "id": record.target.digest})
+    return [Removed("Untagged", shown), Removed("Deleted", record.target.digest)]
+
+
 def _remove_by_id(
     tx: Transaction,
     ns: str,

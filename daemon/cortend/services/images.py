@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import NamedTuple
 
 from corten_shared import times
 from corten_shared.errors import CortenError, InvalidArgument, NotFound
 from corten_shared.models.image import ImageRecord
-from corten_shared.models.oci import ImageConfig, Platform, RunConfig
+from corten_shared.models.oci import Descriptor, ImageConfig, Platform, RunConfig
 from corten_shared.reference import parse_normalized
 from cortend.core import platforms, trace
 from cortend.core.archives import Recoder, Source
@@ -19,8 +19,8 @@ from cortend.core.workers import Workers
 from cortend.services.image_catalog import ImageCatalog, ImageView
 from cortend.services.image_documents import DocumentStore, ImageDocuments, config_labels
 from cortend.services.image_import import ImageImporter
-from cortend.services.image_names import put_image
-from cortend.services.image_removal import Removed, layers_only_of, prune_plan, remove_image
+from cortend.services.image_names import by_name, put_image
+from cortend.services.image_removal import Removed, layers_only_of, prune_plan, remove_image, remove_unreadable
 from cortend.services.leases import temporary_lease
 from cortend.services.unpack import Unpacker
 
@@ -48,6 +48,14 @@ class ContainerImage(NamedTuple):
     def manifest_digest(self) -> str:
         """The digest of the platform's manifest."""
         return self.documents.manifest_digest
+
+
+class ManifestState(NamedTuple):
+    """A manifest as its index describes it; whether it is here, and `complete` with all that it names."""
+
+    descriptor: Descriptor
+    here: bool
+    complete: bool
 
 
 class HistoryItem(NamedTuple):
@@ -113,6 +121,15 @@ class ImageService:
     async def get(self, ns: str, text: str) -> ImageView:
         """Raises NotFound (`No such image: x`), InvalidArgument for an ambiguous prefix."""
         return await self._workers.run(self._catalog.find, ns, text)
+
+    async def manifests(self, ns: str, view: ImageView) -> Sequence[ManifestState]:
+        """The manifests of every platform that the image has, here or not."""
+
+        def read() -> Sequence[ManifestState]:
+            found = self._documents.manifests(ns, view.records[0].target)
+            return [ManifestState(one, *self._documents.presence(ns, one)) for one in found]
+
+        return await self._workers.run(read)
 
     async def history(self, ns: str, text: str, wanted: Platform | None = None) -> History:
         """How the image (for a platform) came to be, newest first. Raises as get."""
@@ -183,7 +200,12 @@ class ImageService:
 
         def remove() -> Removals:
             images = self._catalog.views(ns, sizes=False)
-            image, record = self._catalog.select(images, text)
+            try:
+                image, record = self._catalog.select(images, text)
+            except NotFound:
+                if removed := self._remove_unreadable(ns, text):
+                    return removed
+                raise
             others = [other for other in images if other.id != image.id]
             layers = layers_only_of(image, others)
             with self._metadata.update() as tx:
@@ -196,6 +218,12 @@ class ImageService:
         removed = await self._workers.run(remove)
         self._request_gc()
         return removed
+
+    def _remove_unreadable(self, ns: str, text: str) -> Removals:
+        """Remove a name whose content is missing, or is no container image's; nothing when there is none such."""
+        with self._metadata.update() as tx:
+            record = by_name(tx.images.list(ns), text)
+            return remove_unreadable(tx, ns, record) if record is not None else []
 
     async def prune(
         self, ns: str, *, dangling: bool = True, accept: Callable[[ImageView], bool] | None = None

@@ -15,7 +15,7 @@ from corten_shared import times
 from corten_shared.errors import CortenError, NotFound
 from corten_shared.models.lease import Lease
 from cortend.core.gc import EXPIRE, expired
-from cortend.core.metadata import Metadata
+from cortend.core.metadata import Metadata, Transaction
 from cortend.core.workers import Workers
 from cortend.services.finish import finished
 
@@ -24,10 +24,16 @@ log = logging.getLogger(__name__)
 LIFE = 24 * 3600
 """Seconds until a lease ends that nobody deleted: the daemon was killed in between."""
 
+OWNER = "corten.owner"
+"""Label by which the leases of one run of the daemon are told from those of the runs before it."""
+
+RESUMED_BY = "corten.resumed-by"
+"""Label with the name of the image whose pull made the lease: the next pull of it goes on with what the lease holds."""
+
 TRANSIENT = "corten.transient"
 """Label of leases that hold what an operation only reads: after a crash they keep nothing that anybody waits for."""
 
-
+_RUN = secrets.token_hex(8)
 _given: ContextVar[str | None] = ContextVar("lease", default=None)
 
 
@@ -50,17 +56,20 @@ def given_lease() -> str | None:
 
 @asynccontextmanager
 async def temporary_lease(
-    metadata: Metadata, workers: Workers, ns: str, purpose: str, *, transient: bool = False
+    metadata: Metadata, workers: Workers, ns: str, purpose: str, *, transient: bool = False, resumed_by: str = ""
 ) -> AsyncIterator[str]:
     """The id of a new lease, deleted in the end; or of the client's, which is its own to delete.
 
-    After a crash it keeps what was made for the next attempt, unless it is `transient`: then the next start ends it.
+    After a crash the next start ends it, unless a pull of the image `resumed_by` can go on with what it holds. One that
+    is `transient` never made anything.
     """
     if (given := _given.get()) is not None:
         yield given
         return
     lease_id = f"{purpose}-{secrets.token_hex(8)}"
-    labels = {EXPIRE: times.format_rfc3339(times.now() + LIFE * 1_000_000_000)}
+    labels = {EXPIRE: times.format_rfc3339(times.now() + LIFE * 1_000_000_000), OWNER: _RUN}
+    if resumed_by:
+        labels[RESUMED_BY] = resumed_by
     if transient:
         labels[TRANSIENT] = ""
 
@@ -87,15 +96,26 @@ async def temporary_lease(
 
 
 def end_transient(metadata: Metadata) -> None:
-    """Delete the transient leases of a daemon that was killed. Blocks; for the start."""
+    """Delete the leases of a daemon that was killed which nobody can go on with. Blocks; for the start."""
     with metadata.view() as tx:
-        left = [
-            (namespace.name, lease.id)
-            for namespace in tx.namespaces.list()
-            for lease in tx.leases.list(namespace.name)
-            if TRANSIENT in lease.labels
-        ]
-    if left:
+        namespaces = [namespace.name for namespace in tx.namespaces.list()]
+        left = {ns: _abandoned(tx, ns, "") for ns in namespaces}
+    if any(left.values()):
         with metadata.update() as tx:
-            for ns, lease_id in left:
-                tx.leases.delete(ns, lease_id)
+            for ns, ids in left.items():
+                for lease_id in ids:
+                    tx.leases.delete(ns, lease_id)
+
+
+def end_resumed(tx: Transaction, ns: str, image: str) -> None:
+    """Delete the leases that killed daemons left of pulls of an image: it was pulled now."""
+    for lease_id in _abandoned(tx, ns, image):
+        tx.leases.delete(ns, lease_id)
+
+
+def _abandoned(tx: Transaction, ns: str, resumed_by: str) -> list[str]:
+    return [
+        lease.id
+        for lease in tx.leases.list(ns)
+        if lease.labels.get(OWNER, _RUN) != _RUN and lease.labels.get(RESUMED_BY, "") == resumed_by
+    ]

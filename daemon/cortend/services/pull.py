@@ -3,29 +3,30 @@
     lease -> resolve -> index, manifest, config -> layers (several at once) -> snapshots -> image record + event
 
 Everything fetched is held by a lease until the record refers to it, so the collector may run at any time; when the
-pull ends early, what is whole stays until the collector comes and what is half is continued by the next pull.
+pull ends early, what is whole stays until the collector comes and what is half is continued by the next pull. The lease
+of a daemon that was killed goes with the next good pull of the same name, which holds all that it held and needs.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from corten_shared import times
-from corten_shared.errors import NotFound, ResourceExhausted
+from corten_shared.errors import InvalidArgument, ResourceExhausted
 from corten_shared.models.image import ImageRecord, PullProgress
-from corten_shared.models.oci import INDEXES, Descriptor, Platform
-from corten_shared.reference import Reference, parse_normalized
+from corten_shared.models.oci import Descriptor
+from corten_shared.reference import Reference, parse_name, parse_normalized
 from cortend.core import platforms, trace
-from cortend.core.documents import MAX_INDEX_DEPTH, parse_config, parse_index, parse_manifest
+from cortend.core.limits import PULL_PATIENCE
 from cortend.core.metadata import Metadata
 from cortend.core.registry import Credentials, Fetcher, Registries
 from cortend.core.verify import ImageVerifier
 from cortend.core.workers import Workers
-from cortend.services.download import Downloader
+from cortend.services.download import Downloader, Patience
 from cortend.services.finish import finished
 from cortend.services.image_documents import (
     DocumentStore,
@@ -33,14 +34,30 @@ from cortend.services.image_documents import (
     check_config,
     check_manifest,
     config_labels,
-    content_references,
-    manifest_labels,
-    no_platform,
 )
 from cortend.services.image_names import put_image
-from cortend.services.leases import temporary_lease
+from cortend.services.leases import end_resumed, temporary_lease
+from cortend.services.locks import Locks
 from cortend.services.progress import ProgressBoard, short
+from cortend.services.pull_documents import DocumentFetcher, Found, Wanted
 from cortend.services.unpack import Unpacker, single_error
+
+
+class PullOptions(NamedTuple):
+    """How to pull.
+
+    `platforms` are os/arch[/variant]; none means the host's. The image of the first one found is unpacked, unless
+    `unpack` says no: then what is no container image is taken as well. `every` fetches all platforms, `metadata` the
+    documents of those left out. `concurrent` bounds this pull's downloads (0: the daemon's bound alone).
+    """
+
+    platforms: Sequence[str] = ()
+    every: bool = False
+    metadata: bool = False
+    unpack: bool = True
+    snapshotter: str = ""
+    labels: Mapping[str, str] = {}
+    concurrent: int = 0
 
 
 class _Order(NamedTuple):
@@ -48,10 +65,10 @@ class _Order(NamedTuple):
 
     ns: str
     reference: Reference
-    wanted: Platform
-    chosen: bool
+    wanted: Wanted
     credentials: Credentials | None
     snapshotter: str
+    options: PullOptions
 
 
 @dataclass
@@ -62,6 +79,8 @@ class _Run:
     fetcher: Fetcher
     lease: str
     board: ProgressBoard[PullProgress]
+    slots: contextlib.AbstractAsyncContextManager[object]
+    patience: Patience
     arrived: list[asyncio.Event] = field(default_factory=list)
 
 
@@ -90,6 +109,7 @@ class PullService:
         self._workers = workers
         self._snapshotter = snapshotter
         self._request_gc = request_gc
+        self._locks = Locks()
 
     async def pull(
         self,
@@ -98,7 +118,7 @@ class PullService:
         *,
         platform: str = "",
         credentials: Credentials | None = None,
-        snapshotter: str = "",
+        options: PullOptions | None = None,
     ) -> AsyncIterator[PullProgress]:
         """Pull `reference` and tell how it goes; the last line has the image.
 
@@ -106,11 +126,7 @@ class PullService:
         down), from a later one afterwards. Ending the iteration early (`aclose`) cancels the pull. Raises as
         core.registry.Fetcher and core.diff.Applier; InvalidArgument for a malformed reference, platform or image.
         """
-        wanted = platforms.parse(platform, self._documents.host)
-        order = _Order(
-            ns, parse_normalized(reference), wanted, bool(platform), credentials, snapshotter or self._snapshotter
-        )
-        self._unpacker.snapshotter(order.snapshotter)
+        order = self._order(ns, reference, platform, credentials, options or PullOptions())
         board = ProgressBoard(PullProgress)
         task = asyncio.create_task(self._run(order, board), name=f"pull {order.reference}")
         task.add_done_callback(lambda _: board.close())
@@ -126,22 +142,55 @@ class PullService:
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await task
 
+    async def pull_all(
+        self, ns: str, name: str, *, platform: str = "", credentials: Credentials | None = None
+    ) -> AsyncIterator[PullProgress]:
+        """Pull every tag of the repository `name`, one after the other. Raises as pull; InvalidArgument for a tag."""
+        bare = parse_name(name)
+        if bare.tag or bare.digest:
+            raise InvalidArgument("tag can't be used with --all-tags/-a", subject=name)
+        async with self._registries.fetcher(bare, credentials) as fetcher:
+            tags = await fetcher.tags()
+        for tag in tags:
+            async for line in self.pull(ns, f"{bare}:{tag}", platform=platform, credentials=credentials):
+                yield line
+
+    def _order(
+        self, ns: str, reference: str, platform: str, credentials: Credentials | None, options: PullOptions
+    ) -> _Order:
+        named = [text for text in (platform, *options.platforms) if text]
+        found = [platforms.parse(text, self._documents.host) for text in named]
+        wanted = Wanted(
+            platforms=list({str(one): one for one in found}.values()) or [self._documents.host],
+            every=options.every,
+            metadata=options.metadata,
+            artifacts=not options.unpack,
+            chosen=bool(found) and not options.every,
+        )
+        snapshotter = options.snapshotter or self._snapshotter
+        self._unpacker.snapshotter(snapshotter)
+        return _Order(ns, parse_normalized(reference), wanted, credentials, snapshotter, options)
+
     async def _run(self, order: _Order, board: ProgressBoard[PullProgress]) -> None:
         async with (
             self._registries.fetcher(order.reference, order.credentials) as fetcher,
-            temporary_lease(self._metadata, self._workers, order.ns, "pull") as lease,
+            temporary_lease(
+                self._metadata, self._workers, order.ns, "pull", resumed_by=_name(order.reference)
+            ) as lease,
         ):
-            run = _Run(order, fetcher, lease, board)
+            concurrent = order.options.concurrent
+            slots = asyncio.Semaphore(concurrent) if concurrent else contextlib.nullcontext()
+            run = _Run(order, fetcher, lease, board, slots, Patience(PULL_PATIENCE))
             target = await fetcher.resolve()
             if self._verifier is not None:
                 await self._verifier.verify(str(order.reference), target)
             board.say(f"Pulling from {order.reference.path}", order.reference.object)
-            image = await self._fetch_documents(run, target)
+            found = await self._fetch_documents(run, target)
             trace.point("pull.documents.kept")
-            await self._fetch_layers(run, image)
+            await self._fetch_layers(run, found)
             trace.point("pull.layers.done")
             # To its end even when cancelled: the lease must not go before the record is there.
-            record, changed = await finished(self._workers.run(self._finish, run, target, image))
+            record, changed = await finished(self._workers.run(self._finish, run, target, found))
             trace.point("pull.image.named")
         board.say(f"Digest: {target.digest}")
         familiar = order.reference.familiar
@@ -150,91 +199,77 @@ class PullService:
 
     # -- documents --------------------------------------------------------------------------------------------------
 
-    async def _fetch_documents(self, run: _Run, target: Descriptor) -> ImageDocuments:
-        """Index, manifest and config, checked and kept with labels that tie them together."""
-        descriptor = target
-        for _ in range(MAX_INDEX_DEPTH):
-            if descriptor.media_type not in INDEXES:
-                break
-            descriptor = await self._fetch_index(run, descriptor)
-        familiar = run.order.reference.familiar
-        data = await self._document(run, descriptor)
-        manifest = parse_manifest(data, descriptor.media_type, f"manifest of {familiar}")
-        check_manifest(manifest, familiar)
-        raw = await self._document(run, manifest.config)
-        config = parse_config(raw, f"config of {familiar}")
-        check_config(manifest, config, familiar)
-        image = ImageDocuments(descriptor.digest, manifest, config)
-        self._check_platform(run.order, image)
-        await self._keep(run, descriptor.digest, data, manifest_labels(manifest))
-        await self._keep(run, manifest.config.digest, raw, config_labels(run.order.snapshotter, image.chain))
-        return image
-
-    async def _fetch_index(self, run: _Run, index: Descriptor) -> Descriptor:
-        data = await self._document(run, index)
-        what = f"index of {run.order.reference.familiar}"
-        manifests = parse_index(data, index.media_type, what).manifests
-        chosen = platforms.choose(manifests, run.order.wanted)
-        if chosen is None:
-            raise no_platform(run.order.wanted)
-        await self._keep(run, index.digest, data, content_references({f"m.{manifests.index(chosen)}": chosen.digest}))
-        return chosen
-
-    async def _document(self, run: _Run, descriptor: Descriptor) -> bytes:
-        """A document's bytes, from the content store where they are there already."""
-        try:
-            return await self._workers.run(self._documents.read, run.order.ns, descriptor.digest)
-        except NotFound:
-            return await run.fetcher.manifest(descriptor)
-
-    async def _keep(self, run: _Run, digest: str, data: bytes, labels: dict[str, str]) -> None:
-        await self._workers.run(self._documents.store, run.order.ns, digest, data, labels, run.lease)
-
-    def _check_platform(self, order: _Order, image: ImageDocuments) -> None:
-        if order.chosen and not platforms.fits(image.platform, order.wanted):
-            raise NotFound(
-                f"image with reference {order.reference.familiar} was found but its platform ({image.platform}) "
-                f"does not match the specified platform ({order.wanted})",
-                subject=order.reference.familiar,
-            )
+    async def _fetch_documents(self, run: _Run, target: Descriptor) -> Found:
+        order, familiar = run.order, run.order.reference.familiar
+        documents = DocumentFetcher(
+            store=self._documents,
+            workers=self._workers,
+            locks=self._locks,
+            fetcher=run.fetcher,
+            ns=order.ns,
+            lease=run.lease,
+            familiar=familiar,
+        )
+        found = await documents.fetch(target, order.wanted)
+        if order.options.unpack:
+            image = found.image or next(iter(found.others), None)
+            if image is None:
+                raise InvalidArgument(
+                    f"{familiar} has no container image that could be unpacked",
+                    subject=familiar,
+                    hint="fetch its content alone: cortenctl images pull --no-unpack",
+                )
+            check_manifest(image.manifest, familiar)
+            check_config(image.manifest, image.config, familiar)
+        return found
 
     # -- layers -----------------------------------------------------------------------------------------------------
 
-    async def _fetch_layers(self, run: _Run, image: ImageDocuments) -> None:
+    async def _fetch_layers(self, run: _Run, found: Found) -> None:
         """Download and unpack at the same time, each layer as it arrives."""
-        layers = image.manifest.layers
+        order = run.order
+        image = found.image if order.options.unpack else None
+        layers = image.manifest.layers if image is not None else []
         run.arrived = [asyncio.Event() for _ in layers]
-        have = await self._unpacker.hold(run.order.ns, run.order.snapshotter, image.chain, run.lease)
+        have = 0
+        if image is not None:
+            have = await self._unpacker.hold(order.ns, order.snapshotter, image.chain, run.lease)
+        others = found.blobs.keys() - {layer.digest for layer in layers}
         try:
             with single_error():
                 async with asyncio.TaskGroup() as group:
                     for number, layer in enumerate(layers):
                         group.create_task(self._fetch_layer(run, number, layer, unpacked=number < have))
-                    group.create_task(self._unpack(run, image))
+                    for digest in others:
+                        group.create_task(self._fetch_blob(run, found.blobs[digest]))
+                    if image is not None:
+                        group.create_task(self._unpack(run, image))
         except ResourceExhausted as error:
             if "status" not in error.details:  # no registry's 429: the disk is full, and half a layer is in the way
-                await self._downloader.forget(run.order.ns, layers)
+                await self._downloader.forget(order.ns, found.blobs.values())
             raise
 
     async def _fetch_layer(self, run: _Run, number: int, layer: Descriptor, *, unpacked: bool) -> None:
-        board, name = run.board, short(layer.digest)
+        await self._fetch_blob(run, layer, unpacked=unpacked)
+        run.arrived[number].set()
+
+    async def _fetch_blob(self, run: _Run, blob: Descriptor, *, unpacked: bool = False) -> None:
+        board, name = run.board, short(blob.digest)
         if not unpacked:
             board.say("Pulling fs layer", name)
-        fetched = await self._downloader.fetch(
-            run.order.ns,
-            run.fetcher,
-            layer,
-            run.lease,
-            lambda received: board.count("Downloading", name, received, layer.size),
-        )
+        async with run.slots:
+            fetched = await self._downloader.fetch(
+                run.order.ns,
+                run.fetcher,
+                blob,
+                run.lease,
+                lambda received: board.count("Downloading", name, received, blob.size),
+                run.patience,
+            )
         trace.point("pull.layer.fetched")
         if fetched:
             board.say("Verifying Checksum", name)
-        if unpacked:
-            board.say("Already exists", name)
-        else:
-            board.say("Download complete", name)
-        run.arrived[number].set()
+        board.say("Already exists" if unpacked else "Download complete", name)
 
     async def _unpack(self, run: _Run, image: ImageDocuments) -> None:
         layers = image.manifest.layers
@@ -253,19 +288,30 @@ class PullService:
 
     # -- record -----------------------------------------------------------------------------------------------------
 
-    def _finish(self, run: _Run, target: Descriptor, image: ImageDocuments) -> tuple[ImageRecord, bool]:
+    def _finish(self, run: _Run, target: Descriptor, found: Found) -> tuple[ImageRecord, bool]:
         """Name the image; whether anything changed."""
-        order = run.order
-        reference = order.reference._replace(tag="") if order.reference.digest else order.reference
+        order, image = run.order, found.image
         now = times.now()
-        record = ImageRecord(name=str(reference), target=target, created_at=now, updated_at=now)
+        record = ImageRecord(
+            name=_name(order.reference), target=target, labels={**order.options.labels}, created_at=now, updated_at=now
+        )
         self._documents.forget(order.ns, target.digest)
-        parts = (image.manifest.config, *image.manifest.layers)
-        self._documents.note_source(order.ns, reference, (part.digest for part in parts))
+        reference = parse_name(record.name)
+        configs = [each.manifest.config.digest for each in (image, *found.others) if each is not None]
+        self._documents.note_source(order.ns, reference, [*configs, *found.blobs])
+        if image is not None and order.options.unpack:
+            self._documents.label(order.ns, image.id, config_labels(order.snapshotter, image.chain))
         with self._metadata.update() as tx:
+            end_resumed(tx, order.ns, record.name)
             before = put_image(tx, order.ns, record)
             if before is None or before.target.digest != target.digest:
                 topic = "/images/create" if before is None else "/images/update"
-                tx.emit(order.ns, topic, record.name, {"action": "pull", "name": reference.familiar, "id": image.id})
+                image_id = target.digest if image is None else image.id
+                tx.emit(order.ns, topic, record.name, {"action": "pull", "name": reference.familiar, "id": image_id})
                 return record, True
         return record, False
+
+
+def _name(reference: Reference) -> str:
+    """The name of the image's record: by digest where there is one, as docker does."""
+    return str(reference._replace(tag="") if reference.digest else reference)

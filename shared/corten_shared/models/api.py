@@ -76,10 +76,22 @@ class Login(Record):
 
 
 class PullRequest(Record):
-    """An image to pull: `platform` is os/arch[/variant], empty for the host's."""
+    """An image to pull. Platforms are os/arch[/variant], one in `platform` or several in `platforms`; none: the host's.
+
+    The first platform's image is unpacked, by `snapshotter` (empty: the usual one), unless `unpack` is false; then what
+    is no container image is taken as well. `all_platforms` fetches everything, `all_metadata` the documents of all.
+    `labels` are for the image's name; `max_concurrent_downloads` bounds this pull (0: the daemon's bound alone).
+    """
 
     reference: str
     platform: str = ""
+    platforms: list[str] = Field(default=[], max_length=64)
+    all_platforms: bool = False
+    all_metadata: bool = False
+    unpack: bool = True
+    snapshotter: str = ""
+    labels: dict[str, str] = {}
+    max_concurrent_downloads: int = Field(default=0, ge=0, le=64)
     credentials: Login | None = None
 
 
@@ -126,10 +138,20 @@ class TagRequest(Record):
     target: str
 
 
+class ImageManifest(Record):
+    """A manifest of an image: whether it is `here`, and `complete` with its config and layers."""
+
+    descriptor: Descriptor
+    platform: Platform | None
+    here: bool
+    complete: bool
+
+
 class ImageDetail(Record):
     """An image with what its documents say, for this host's platform; `size` is bytes of all its layers.
 
-    `names` are all names of the same image, `containers` how many were made from it.
+    `names` are all names of the same image, `containers` how many were made from it; `manifests` are those of all
+    platforms that its index names, or the one it has.
     """
 
     record: ImageRecord
@@ -140,6 +162,7 @@ class ImageDetail(Record):
     names: list[str]
     containers: int
     config: ImageConfig
+    manifests: list[ImageManifest] = []
 
 
 class ImageCheck(Record):

@@ -199,9 +199,15 @@ def test_a_range_that_cannot_be_satisfied_starts_over(liar):
     assert _use(liar.host, lambda f: _read(f, LAYER.size)) == (0, IMAGE.layers[0].blob)
 
 
-def test_a_wrong_range_is_refused(liar):
+@pytest.mark.parametrize("given", ["bytes 5-6/7", "bytes 0-6/7", "bytes 60000", ""])
+def test_a_wrong_range_starts_over(liar, given):
+    liar.on("GET", BLOB, Answer(206, b"xx", {"Content-Range": given}), Answer(200, IMAGE.layers[0].blob))
+    assert _use(liar.host, lambda f: _read(f, 60_000)) == (0, IMAGE.layers[0].blob)
+
+
+def test_a_part_that_nobody_asked_for_is_refused(liar):
     liar.on("GET", BLOB, Answer(206, b"xx", {"Content-Range": "bytes 5-6/7"}))
-    with pytest.raises(Unavailable, match="answered a range from 60000 with bytes 5-6/7"):
+    with pytest.raises(Unavailable, match="answered a range from 0 with bytes 5-6/7"):
         _use(liar.host, lambda f: _read(f, 60_000))
 
 

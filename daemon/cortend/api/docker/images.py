@@ -123,9 +123,12 @@ class Images:
         return await (self._import(call) if source == "-" else self._import_url(call, source))
 
     async def _pull(self, call: Call) -> Response:
-        lines = self._pulls.pull(
+        name = join_name(call.text("fromImage"), call.text("tag"))
+        every = ":" not in name.rpartition("/")[2]  # no tag and no digest: docker means all tags
+        pull = self._pulls.pull_all if every else self._pulls.pull
+        lines = pull(
             NAMESPACE,
-            join_name(call.text("fromImage"), call.text("tag")),
+            name,
             platform=call.text("platform"),
             credentials=from_header(call.request.headers.get("x-registry-auth", "")),
         )

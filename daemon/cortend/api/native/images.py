@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -9,6 +10,7 @@ from fastapi import APIRouter, Query
 from corten_shared.models.api import (
     ImageCheck,
     ImageDetail,
+    ImageManifest,
     ImagesPrune,
     ImagesPruned,
     ImageUsage,
@@ -27,7 +29,9 @@ from cortend.core.registry import Credentials
 from cortend.services.all import Services
 from cortend.services.image_catalog import ImageView
 from cortend.services.image_checks import ImageChecks
+from cortend.services.images import ManifestState
 from cortend.services.labels import label_image
+from cortend.services.pull import PullOptions
 
 Snapshotter = Annotated[str, Query(description="The snapshotter; the configured one when empty.")]
 
@@ -51,7 +55,18 @@ def router(services: Services) -> APIRouter:
     async def pull_image(body: PullRequest, namespace: Namespace = DEFAULT) -> Stream:
         """Pull an image. Answers JSON lines of progress; the last has `image`, or is `{"error": …}`."""
         credentials = credentials_of(body.credentials)
-        progress = services.pulls.pull(namespace, body.reference, platform=body.platform, credentials=credentials)
+        options = PullOptions(
+            platforms=body.platforms,
+            every=body.all_platforms,
+            metadata=body.all_metadata,
+            unpack=body.unpack,
+            snapshotter=body.snapshotter,
+            labels=body.labels,
+            concurrent=body.max_concurrent_downloads,
+        )
+        progress = services.pulls.pull(
+            namespace, body.reference, platform=body.platform, credentials=credentials, options=options
+        )
         return await checked_lines(progress)
 
     @api.post("/tag", status_code=204)
@@ -97,7 +112,8 @@ def router(services: Services) -> APIRouter:
     @api.get("/{name:path}")
     async def get_image(name: ImageName, namespace: Namespace = DEFAULT) -> ImageDetail:
         """One image with its configuration."""
-        return _detail(await images.get(namespace, name))
+        view = await images.get(namespace, name)
+        return _detail(view, await images.manifests(namespace, view))
 
     @api.delete("/{name:path}")
     async def delete_image(name: ImageName, namespace: Namespace = DEFAULT, force: bool = False) -> Items[Removed]:
@@ -115,7 +131,7 @@ def credentials_of(login: Login | None) -> Credentials | None:
     return Credentials(login.username, login.password, login.identity_token, login.registry_token)
 
 
-def _detail(view: ImageView) -> ImageDetail:
+def _detail(view: ImageView, manifests: Sequence[ManifestState]) -> ImageDetail:
     documents = view.documents
     return ImageDetail(
         record=view.records[0],
@@ -126,4 +142,14 @@ def _detail(view: ImageView) -> ImageDetail:
         names=sorted(record.name for record in view.records),
         containers=view.containers,
         config=documents.config,
+        manifests=[
+            ImageManifest(
+                descriptor=state.descriptor,
+                platform=state.descriptor.platform
+                or (documents.platform if state.descriptor.digest == documents.manifest_digest else None),
+                here=state.here,
+                complete=state.complete,
+            )
+            for state in manifests
+        ],
     )

@@ -214,6 +214,9 @@ class FakePulls:
         if self.error:
             raise self.error
 
+    def pull_all(self, ns: str, name: str, **given: Any) -> AsyncIterator[PullProgress]:
+        return self.pull(ns, f"every tag of {name}", **given)
+
 
 class FakeExchange:
     """An exchange whose subscribers get `live` and then nothing more."""

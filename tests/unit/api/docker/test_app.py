@@ -312,7 +312,7 @@ def test_a_pull_tells_its_progress_in_lines(engine: Engine) -> None:
 
 def test_a_pull_that_fails_at_once_has_a_status_and_later_an_error_line(engine: Engine) -> None:
     engine.pulls.error = NotFound("manifest unknown")
-    assert engine.call("POST", "/images/create?fromImage=x").status_code == 404
+    assert engine.call("POST", "/images/create?fromImage=x&tag=1").status_code == 404
     engine.pulls.lines = [PullProgress(status="Pulling from x", id="latest")]
     engine.pulls.error = Unavailable("connection reset")
     response = engine.call("POST", "/images/create?fromImage=x&tag=sha256:1")
@@ -323,8 +323,14 @@ def test_a_pull_that_fails_at_once_has_a_status_and_later_an_error_line(engine: 
     assert engine.pulls.asked[1][0] == "x@sha256:1"
 
 
+def test_a_pull_without_a_tag_is_of_every_tag(engine: Engine) -> None:
+    engine.pulls.lines = [PullProgress(status="x")]
+    assert engine.call("POST", "/images/create?fromImage=localhost:5000/x").status_code == 200
+    assert engine.pulls.asked[0][0] == "every tag of localhost:5000/x"
+
+
 @pytest.mark.parametrize("header", ["", "e30=", "!!!", "W10", "bnVsbA", "/" * 40])
 def test_a_login_that_cannot_be_read_is_none(engine: Engine, header: str) -> None:
     engine.pulls.lines = [PullProgress(status="x")]
-    assert engine.call("POST", "/images/create?fromImage=x", headers={"X-Registry-Auth": header}).status_code == 200
+    assert engine.call("POST", "/images/create?fromImage=x:1", headers={"X-Registry-Auth": header}).status_code == 200
     assert engine.pulls.asked[0][2] is None
