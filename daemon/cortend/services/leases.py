@@ -1,6 +1,7 @@
 """Leases around operations that make content: what they make is kept until something refers to it.
 
-A client may give a lease of its own with a request (`use_lease`): then that one holds what it makes, and stays.
+A client may give a lease of its own with a request (`use_lease`): in the end that one holds what the request made. Each
+operation has a temporary one all the same, so that several may go on under one lease of a client's.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 
 from corten_shared import times
@@ -58,14 +59,12 @@ def given_lease() -> str | None:
 async def temporary_lease(
     metadata: Metadata, workers: Workers, ns: str, purpose: str, *, transient: bool = False, resumed_by: str = ""
 ) -> AsyncIterator[str]:
-    """The id of a new lease, deleted in the end; or of the client's, which is its own to delete.
+    """The id of a new lease, deleted in the end; the client's, if it gave one, holds what this one held then.
 
     After a crash the next start ends it, unless a pull of the image `resumed_by` can go on with what it holds. One that
     is `transient` never made anything.
     """
-    if (given := _given.get()) is not None:
-        yield given
-        return
+    given = None if transient else _given.get()
     lease_id = f"{purpose}-{secrets.token_hex(8)}"
     labels = {EXPIRE: times.format_rfc3339(times.now() + LIFE * 1_000_000_000), OWNER: _RUN}
     if resumed_by:
@@ -81,6 +80,8 @@ async def temporary_lease(
     def delete() -> None:
         try:
             with metadata.update() as tx:
+                if given is not None:
+                    _hand_over(tx, ns, lease_id, given)
                 tx.leases.delete(ns, lease_id)
         except NotFound:
             pass
@@ -119,3 +120,10 @@ def _abandoned(tx: Transaction, ns: str, resumed_by: str) -> list[str]:
         for lease in tx.leases.list(ns)
         if lease.labels.get(OWNER, _RUN) != _RUN and lease.labels.get(RESUMED_BY, "") == resumed_by
     ]
+
+
+def _hand_over(tx: Transaction, ns: str, lease_id: str, to: str) -> None:
+    """Have lease `to` hold what `lease_id` does; one that ended meanwhile holds nothing."""
+    with suppress(NotFound):
+        for resource in tx.leases.resources(ns, lease_id):
+            tx.leases.add(ns, to, resource)

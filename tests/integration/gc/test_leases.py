@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -80,6 +81,26 @@ def test_a_clients_lease_holds_what_its_pull_makes(engine: Cortend, image: str, 
     engine.cortenctl("-n", "leased", "leases", "rm", "--sync", "c")
     assert digests(engine, "leased") == set()
     assert engine.cortenctl("-n", "leased", "snapshots", "ls", "-q").stdout == b""
+
+
+def test_several_requests_go_on_under_one_lease(engine: Cortend, image: str) -> None:
+    engine.cortenctl("-n", "parallel", "leases", "create", "--id", "p")
+
+    def pull(number: int) -> str:
+        with Transport(engine.host, headers={"X-Corten-Lease": "p"}) as api:
+            reply = api.request(
+                "POST", "/api/v1/images/pull", query={"namespace": "parallel"}, body={"reference": image}
+            )
+            return str(list(reply.json_lines())[-1])
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all("error" not in last for last in pool.map(pull, range(4)))
+    held = {found["id"] for found in read(engine, "-n", "parallel", "leases", "resources", "p")}
+    assert held >= digests(engine, "parallel")
+    assert engine.cortenctl("-n", "parallel", "leases", "ls", "-q").stdout == b"p\n"
+    engine.cortenctl("-n", "parallel", "images", "rm", image)
+    engine.cortenctl("-n", "parallel", "leases", "rm", "p")
+    engine.cortenctl("namespaces", "rm", "parallel")
 
 
 def test_a_lease_that_is_not_there_makes_nothing(engine: Cortend, image: str) -> None:
