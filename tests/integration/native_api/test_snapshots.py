@@ -37,9 +37,16 @@ def ctl(request: pytest.FixtureRequest, cortend: Cortend) -> Iterator[Ctl]:
             call("rm", key)
 
 
-def test_a_layer_is_made_by_hand_as_with_ctr(ctl: Ctl, tmp_path: Path) -> None:
-    target = tmp_path / "mnt"
-    target.mkdir()
+@pytest.fixture
+def target(tmp_path: Path) -> Iterator[Path]:
+    """A directory to mount on; nothing is mounted there afterwards, whatever becomes of the test."""
+    path = tmp_path / "mnt"
+    path.mkdir()
+    yield path
+    unmount_all(path)
+
+
+def test_a_layer_is_made_by_hand_as_with_ctr(ctl: Ctl, target: Path) -> None:
     command = ctl("prepare", "-t", str(target), "t-one").stdout.decode()
     subprocess.run(["sh", "-ec", command], check=True)
     (target / "file").write_text("text")
@@ -129,11 +136,7 @@ def test_an_image_in_content_is_unpacked(ctl: Ctl, cortend: Cortend, client: cor
     assert done.returncode == 1
 
 
-def test_an_image_is_mounted_and_outlives_the_daemon(
-    tmp_path: Path, make_cortend: Callable[..., Cortend]
-) -> None:
-    target = tmp_path / "mnt"
-    target.mkdir()
+def test_an_image_is_mounted_and_outlives_the_daemon(target: Path, make_cortend: Callable[..., Cortend]) -> None:
     daemon = make_cortend()
     ctl = daemon.cortenctl
     assert ctl("images", "mount", "busybox", str(target)).stdout.decode() == f"{target}\n"
@@ -157,17 +160,17 @@ def test_an_image_is_mounted_and_outlives_the_daemon(
     assert f"no image is mounted on {target}" in done.stderr.decode()
 
 
-def test_a_writable_mount_keeps_what_was_written_only_when_asked_to(tmp_path: Path, cortend: Cortend) -> None:
+def test_a_writable_mount_keeps_what_was_written_only_when_asked_to(target: Path, cortend: Cortend) -> None:
     ctl = cortend.cortenctl
     for flags, kept in (["--keep"], True), ([], False):
-        ctl("images", "mount", "--rw", "busybox", str(tmp_path))
+        ctl("images", "mount", "--rw", "busybox", str(target))
         try:
-            (tmp_path / "new").write_text("x")
+            (target / "new").write_text("x")
         finally:
-            ctl("images", "unmount", *flags, str(tmp_path))
-        ctl("images", "mount", "--rw", "busybox", str(tmp_path))
-        assert (tmp_path / "new").exists() is kept
-        ctl("images", "unmount", str(tmp_path))
+            ctl("images", "unmount", *flags, str(target))
+        ctl("images", "mount", "--rw", "busybox", str(target))
+        assert (target / "new").exists() is kept
+        ctl("images", "unmount", str(target))
 
 
 def test_many_threads_make_and_remove_one_anothers_parents(cortend: Cortend, client: corten.Client) -> None:
