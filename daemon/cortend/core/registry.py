@@ -58,6 +58,10 @@ class Fetcher(Protocol):
         """
         ...
 
+    def distrust(self, descriptor: Descriptor) -> bool:
+        """What came of this blob was wrong: ask another host from now on. False when there is no other."""
+        ...
+
 
 Read = Callable[[int, int], Awaitable[bytes]]
 """Reads a blob: as many bytes as the second number says, from the first on; fewer only where the blob ends."""

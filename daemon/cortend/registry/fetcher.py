@@ -34,6 +34,7 @@ class RepositoryFetcher:
 
     def __init__(self, route: Route, reference: Reference, idle_timeout: float) -> None:
         self._route = route
+        self._served: dict[str, Transport] = {}
         self._reference = reference
         self._idle_timeout = idle_timeout
 
@@ -109,6 +110,13 @@ class RepositoryFetcher:
             query = _next_page(response) if len(found) > before else ""
         return list(found)
 
+    def distrust(self, descriptor: Descriptor) -> bool:
+        """See core.registry."""
+        transport = self._served.pop(descriptor.digest, None)
+        if transport is not None:
+            self._route.avoid(transport)
+        return transport is not None and self._route.more(PULL)
+
     def blob(self, descriptor: Descriptor, offset: int = 0) -> AbstractAsyncContextManager[Stream]:
         """See core.registry."""
         return self._blob(descriptor, offset)
@@ -118,6 +126,7 @@ class RepositoryFetcher:
         transport, response, start, total = await self._route.first(
             PULL, lambda transport: self._open_blob(transport, descriptor, offset)
         )
+        self._served[descriptor.digest] = transport
         try:
             yield Stream(start, total, self._chunks(transport, response, descriptor, start))
         finally:

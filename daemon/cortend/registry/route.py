@@ -33,6 +33,10 @@ class Route:
         """Ask others from now on, where there are some."""
         self._avoided.add(transport)
 
+    def more(self, capability: str) -> bool:
+        """Whether there is somebody left to ask who is not avoided."""
+        return any(t not in self._avoided and self._wanted(t) for t in self._able(capability))
+
     async def pick(self, capability: str) -> Transport:
         """The endpoint for work that cannot move on to the next in its middle. Raises as `first`."""
         able = self._able(capability)

@@ -178,6 +178,9 @@ class Downloader:
             if resumed:  # what an earlier daemon left may be damaged: start over once
                 hops.drop = True
                 raise Unavailable(f"resumed download of {blob.digest} was damaged", subject=blob.digest) from error
+            if fetcher.distrust(blob):  # a mirror's bytes; the registry itself may have better ones
+                hops.drop = True
+                raise Unavailable(error.message, subject=blob.digest) from error
             raise
         except ResourceExhausted:
             hops.drop = True

@@ -7,11 +7,11 @@ import pytest
 import daemon as daemons
 from images import make_image, make_layer
 from registry_shapes import run_shape
-from support_registry import LyingRegistry, free_port
+from support_registry import Answer, LyingRegistry, free_port
 
 pytestmark = pytest.mark.root
 
-IMAGE = make_image([make_layer([("a", b"x" * 1000)], "none")])
+IMAGE = make_image([make_layer([("hosts", b"x" * 1000)], "none")])
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +46,23 @@ def test_mirrors_come_and_go_without_a_restart(daemon, certs):
         broken = daemon.corten("pull", name, check=False)
         assert f"{certs}/{host}/hosts.toml: 'host.\"http://{mirror.host}\".capabilites'".encode() in broken.stderr
         assert broken.stderr.count(b"\n") == 1
+
+
+def test_a_mirror_whose_blob_is_wrong_is_passed_over(daemon, certs):
+    blob = f"/v2/lied/blobs/{IMAGE.layers[0].digest}"
+    with LyingRegistry() as mirror, LyingRegistry() as upstream:
+        mirror.serve_image(IMAGE, "lied")
+        upstream.serve_image(IMAGE, "lied")
+        mirror.on("GET", blob, Answer(200, b"z" * len(IMAGE.layers[0].blob)))
+        _write(certs, upstream.host, f'[host."http://{mirror.host}"]\n')
+        daemon.cortenctl("-n", "default", "gc")
+        daemon.corten("pull", f"{upstream.host}/lied")
+        assert (mirror.count("GET", blob), upstream.count("GET", blob)) == (1, 1)
+        daemon.corten("rmi", f"{upstream.host}/lied")
+        daemon.cortenctl("-n", "default", "gc")
+        upstream.on("GET", blob, Answer(200, b"y" * len(IMAGE.layers[0].blob)))
+        refused = daemon.corten("pull", f"{upstream.host}/lied", check=False)
+        assert refused.returncode == 1 and IMAGE.layers[0].digest.encode() in refused.stderr
 
 
 def test_a_client_certificate_serves_login_pull_and_push(daemon, certs, tmp_path):
