@@ -11,12 +11,9 @@ import asyncio
 import contextlib
 import logging
 import platform
-import shutil
-import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from starlette.types import ASGIApp
 
@@ -24,6 +21,14 @@ from corten_shared.errors import Unavailable
 from cortend import __version__
 from cortend.api.app import build_api
 from cortend.app_checks import build_checks
+from cortend.app_settings import (
+    collect_settings,
+    engine_id,
+    find_init,
+    log_defaults,
+    registry_settings,
+    verifier_settings,
+)
 from cortend.config import Config
 from cortend.content.local import LocalBlobStore
 from cortend.core import platforms
@@ -34,7 +39,6 @@ from cortend.diff.comparer import ChildComparer
 from cortend.diff.limits import Limits
 from cortend.diff.recoder import ChildRecoder
 from cortend.events.exchange import Exchange
-from cortend.linux.files import write_durably
 from cortend.linux.process import boot_id
 from cortend.logsinks.drivers import Drivers
 from cortend.metadata.collector import StoreCollector
@@ -46,15 +50,14 @@ from cortend.metadata.snapshots import DatabaseSnapshotter
 from cortend.network.bridge import BridgeNetwork, BridgeSettings
 from cortend.recovery import Recovery
 from cortend.registry.client import RegistryClient
-from cortend.registry.settings import RegistryHost, RegistrySettings, UploadSettings
 from cortend.registry.source import WebSource
 from cortend.runtime.facts import read_facts
 from cortend.runtime.host import LinuxHost
 from cortend.runtime.tasks import DEFAULT_RUNTIMES, Tasks
-from cortend.runtime.verifier import DirectoryVerifier, VerifierSettings
+from cortend.runtime.verifier import DirectoryVerifier
 from cortend.services.all import Services
 from cortend.services.archive import ArchiveService
-from cortend.services.collect import CollectService, CollectSettings
+from cortend.services.collect import CollectService
 from cortend.services.commit import CommitService
 from cortend.services.container_logs import ContainerLogs
 from cortend.services.containers import ContainerService
@@ -70,10 +73,9 @@ from cortend.services.image_mounts import ImageMounts
 from cortend.services.image_save import ImageSaveService
 from cortend.services.images import ImageService
 from cortend.services.launch import Launcher
-from cortend.services.log_options import LogDefaults
-from cortend.services.logfiles import LogLimits
 from cortend.services.oci_spec import SpecBuilder
 from cortend.services.plan import PlanService
+from cortend.services.postmortem import PostmortemService
 from cortend.services.pull import PullService
 from cortend.services.push import PushService
 from cortend.services.push_plan import PushPlanner
@@ -94,7 +96,6 @@ from cortend.workers import ThreadWorkers
 
 log = logging.getLogger(__name__)
 
-_INIT_PROGRAMS = ("docker-init", "catatonit", "tini-static", "tini")
 
 
 @dataclass(slots=True)
@@ -177,6 +178,7 @@ async def open_application(config: Config, status: Callable[[str], None]) -> Asy
                 request_gc=collect.request,
             ),
             collect=collect,
+            postmortems=PostmortemService(metadata=stores.database, workers=workers),
             events=EventService(metadata=stores.database, exchange=stores.exchange, workers=workers),
             snapshots=imaging.snapshots,
             image_mounts=imaging.mounts,
@@ -393,8 +395,9 @@ def build_running(
         settings=settings, sinks=Drivers(journal=str(config.logs.journal)), runtime=tasks, workers=workers
     )
     supervisor = Supervisor(
-        metadata=metadata, runtime=tasks, launcher=launcher, logs=logs, workers=workers, boot_id=host.boot_id
-    )
+        settings=settings, metadata=metadata, runtime=tasks, launcher=launcher, logs=logs, workers=workers,
+        boot_id=host.boot_id,
+    )  # fmt: skip
     containers = ContainerService(
         settings=settings,
         metadata=metadata,
@@ -547,53 +550,3 @@ def open_tasks(config: Config, workers: ThreadWorkers) -> Tasks:
         conmon=config.runtime.conmon or "conmon",
         cgroup_parent=config.runtime.cgroup_parent,
     )
-
-
-def collect_settings(config: Config) -> CollectSettings:
-    """When garbage is collected, out of the configuration."""
-    return CollectSettings(**config.gc.model_dump())
-
-
-def registry_settings(config: Config) -> RegistrySettings:
-    """The registry client's settings out of the configuration."""
-    return RegistrySettings(
-        directory=config.registry.config_path,
-        hosts={
-            domain: RegistryHost(host.plain_http, host.insecure_skip_verify, host.ca_file)
-            for domain, host in config.registries.items()
-        },
-        connect_timeout=config.pull.connect_timeout,
-        header_timeout=config.pull.header_timeout,
-        idle_timeout=config.pull.idle_timeout,
-        upload=UploadSettings(config.push.chunk_size, config.push.max_upload_attempts),
-    )
-
-
-def log_defaults(config: Config) -> LogDefaults:
-    """What containers log to when they are made without a word about it."""
-    logs = config.logs
-    return LogDefaults(logs.driver, LogLimits(logs.max_size, logs.max_files), logs.options)
-
-
-def verifier_settings(config: Config) -> VerifierSettings:
-    """The image verifiers' settings out of the configuration."""
-    given = config.image_verifier
-    return VerifierSettings(given.bin_dir, given.max_verifiers, given.per_verifier_timeout)
-
-
-def find_init(config: Config) -> str:
-    """The program for `--init`: as configured, else the first of the usual ones; empty when there is none."""
-    if config.runtime.init:
-        return config.runtime.init
-    return next((path for name in _INIT_PROGRAMS if (path := shutil.which(name))), "")
-
-
-def engine_id(root: Path) -> str:
-    """A random id that stays with the data root (docker's `info` shows one)."""
-    path = root / "engine-id"
-    with contextlib.suppress(FileNotFoundError):
-        if found := path.read_text().strip():
-            return found
-    text = str(uuid.uuid4())
-    write_durably(path, f"{text}\n".encode(), 0o644)
-    return text

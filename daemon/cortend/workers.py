@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import errno
 import functools
 import logging
@@ -36,7 +37,8 @@ class ThreadWorkers:
         return await self._run(self._slow, functools.partial(function, *args, **kwargs))
 
     async def _run(self, pool: ThreadPoolExecutor, call: Callable[[], T]) -> T:
-        future = asyncio.get_running_loop().run_in_executor(pool, call)
+        context = contextvars.copy_context()  # events say whose request they belong to
+        future = asyncio.get_running_loop().run_in_executor(pool, context.run, call)
         try:
             # Shielded, because cancelling the future would take queued work out of the queue, undo steps included.
             return await asyncio.shield(future)

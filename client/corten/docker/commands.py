@@ -83,6 +83,7 @@ COMMANDS: dict[str, Entry] = {
     "info": _SYSTEM["info"],
     "login": ("login", "LOGIN", "Authenticate to a registry"),
     "logout": ("login", "LOGOUT", "Log out from a registry"),
+    "postmortem": ("postmortem", "POSTMORTEM", "Tell of a container that was removed: how it ended, its last lines"),
     "why": ("native", "WHY", "Show what keeps a container, image, volume, layer or lease, or when it goes"),
     "version": ("system", "VERSION", "Show the versions of client and engine"),
 }

@@ -6,6 +6,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cortend.api.docker.app import DockerApi
 from cortend.api.native.app import build_native
+from cortend.core.actor import PEER
 from cortend.services.all import Services
 
 NATIVE_PREFIX = "/api/v1"
@@ -17,6 +18,7 @@ def build_api(services: Services) -> ASGIApp:
     native = build_native(services)
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        PEER.set(scope.get("extensions", {}).get("peer"))
         path = scope.get("path", "")
         if path == NATIVE_PREFIX or path.startswith(f"{NATIVE_PREFIX}/"):
             # By hand: a Mount does not match a path with a newline in it, and answers in another form then.

@@ -23,6 +23,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import select
+import socket
+import struct
 from collections.abc import Awaitable
 from typing import Any, Protocol, cast
 
@@ -32,6 +34,8 @@ from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
+
+from cortend.core.actor import Peer
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +49,7 @@ HEAD_TIMEOUT = 30.0
 """Seconds from a request's first byte, or the connection's beginning, to the end of its head."""
 LINGER = 30.0
 """Seconds that a peer has to read what is left when a hijacked connection is closed."""
+_UCRED = struct.Struct("iII")
 _AHEAD = 64 << 10
 """Bytes taken from the socket ahead of need before reading pauses."""
 
@@ -69,6 +74,14 @@ def wants_upgrade(scope: Scope) -> bool:
     return b"upgrade" in tokens and fields.get(b"upgrade", b"").strip().lower() == b"tcp"
 
 
+def peer_of(sock: socket.socket | None) -> Peer | None:
+    """Who is at the other end of a unix socket's connection (unix(7), SO_PEERCRED); None for other sockets."""
+    if sock is None or sock.family != socket.AF_UNIX:
+        return None
+    pid, uid, _ = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    return Peer(pid, uid)
+
+
 class _Refused(Exception):
     """A request's head breaks a bound; `status` is the answer."""
 
@@ -89,6 +102,7 @@ class HijackProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self._peer: Peer | None = None
         self._head_timer: asyncio.TimerHandle | None = None
         self._head_size = 0
         self._in_head = False
@@ -103,6 +117,7 @@ class HijackProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client connected; its first request must begin and end its head in time."""
         super().connection_made(transport)
+        self._peer = peer_of(transport.get_extra_info("socket"))
         self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -174,7 +189,7 @@ class HijackProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
-        self.scope["extensions"] = cast(Any, {"hijack": self._hijack})
+        self.scope["extensions"] = cast(Any, {"hijack": self._hijack, "peer": self._peer})
         self._in_head = True
         self._head_size = 0
         if self._head_timer is None:

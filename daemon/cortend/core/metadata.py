@@ -18,6 +18,7 @@ from corten_shared.models.image import ImageRecord
 from corten_shared.models.lease import Lease, Resource
 from corten_shared.models.namespace import Namespace
 from corten_shared.models.network import Endpoint
+from corten_shared.models.postmortem import Postmortem
 from corten_shared.models.task import TaskRecord
 
 
@@ -207,6 +208,22 @@ class EventStore(Protocol):
         ...
 
 
+class PostmortemStore(Protocol):
+    """What is told of removed containers; bounded in number and age."""
+
+    def put(self, ns: str, postmortem: Postmortem) -> None:
+        """Keep it, signed by the client whose request is served."""
+        ...
+
+    def find(self, ns: str, reference: str) -> Postmortem:
+        """The one removed last of this name, or whose id begins so. Raises NotFound."""
+        ...
+
+    def list(self, ns: str) -> list[Postmortem]:
+        """Newest first."""
+        ...
+
+
 class Transaction(Protocol):
     """Stores that read and write within one transaction. Valid inside its `with` only, on its thread only."""
 
@@ -243,6 +260,11 @@ class Transaction(Protocol):
     @property
     def events(self) -> EventStore:
         """The journal."""
+        ...
+
+    @property
+    def postmortems(self) -> PostmortemStore:
+        """Removed containers."""
         ...
 
     def emit(self, ns: str, topic: str, object_id: str, attributes: dict[str, str] | None = None) -> None:

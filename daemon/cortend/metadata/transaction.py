@@ -12,6 +12,7 @@ from cortend.metadata.images import Images
 from cortend.metadata.journal import Journal, JournalLimits
 from cortend.metadata.leases import Leases
 from cortend.metadata.namespaces import Namespaces
+from cortend.metadata.postmortems import Postmortems
 from cortend.metadata.session import Session
 from cortend.metadata.snapshot_rows import SnapshotRows
 from cortend.metadata.tasks import Tasks
@@ -59,6 +60,11 @@ class StoreTransaction:
     def events(self) -> Journal:
         """The journal."""
         return Journal(self.session, self._limits)
+
+    @cached_property
+    def postmortems(self) -> Postmortems:
+        """Removed containers."""
+        return Postmortems(self.session, self._limits)
 
     @cached_property
     def blobs(self) -> BlobRows:

@@ -26,6 +26,7 @@ from cortend.services.image_mounts import ImageMounts
 from cortend.services.image_save import ImageSaveService
 from cortend.services.images import ImageService
 from cortend.services.plan import PlanService
+from cortend.services.postmortem import PostmortemService
 from cortend.services.pull import PullService
 from cortend.services.push import PushService
 from cortend.services.registries import RegistryService
@@ -57,6 +58,7 @@ class Services:
     checks: CheckService
     collect: CollectService
     events: EventService
+    postmortems: PostmortemService
     snapshots: SnapshotService
     image_mounts: ImageMounts
     why: WhyService

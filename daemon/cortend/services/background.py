@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from collections.abc import Coroutine
 from typing import Any
@@ -18,7 +19,8 @@ class Background:
 
     def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         """Run `work`; a failure is logged under `name`."""
-        task = asyncio.get_running_loop().create_task(work, name=name)
+        # In a context of its own: what happens later is not the doing of the client whose request began it.
+        task = asyncio.get_running_loop().create_task(work, name=name, context=contextvars.Context())
         self._tasks.add(task)
         task.add_done_callback(self._done)
         return task

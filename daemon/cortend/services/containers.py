@@ -30,6 +30,7 @@ from cortend.services.merge import anonymous_volumes, labels_of, merge
 from cortend.services.names import check_name, new_id, random_name
 from cortend.services.observe import ContainerObserver
 from cortend.services.oci_spec import SpecBuilder
+from cortend.services.postmortem import postmortem_of
 from cortend.services.requests import Created, CreateRequest, WaitCondition, WaitResult
 from cortend.services.settings import ContainerSettings
 from cortend.services.signals import signal_number
@@ -446,8 +447,11 @@ class ContainerService(ContainerObserver):
         def delete() -> None:
             if not volumes:
                 self._volumes.keep_anonymous(key.ns, record.spec.mounts)
+            with self._metadata.view() as tx:
+                task = tx.tasks.find(key.ns, key.id)
+            postmortem = postmortem_of(self._settings, key, record, task)
             with self._metadata.update() as tx:
-                delete_rows(tx, key, record)
+                delete_rows(tx, key, record, postmortem)
 
         await self._workers.run(delete)
         self._supervisor.forget(key)

@@ -14,6 +14,7 @@ from typing import Protocol
 from corten_shared import times
 from corten_shared.errors import CortenError, NotFound, ResourceExhausted
 from corten_shared.models.container import ContainerRecord, RestartPolicy
+from corten_shared.models.postmortem import Postmortem
 from corten_shared.models.task import TaskRecord, TaskStatus
 from cortend.core.metadata import Metadata, Transaction
 from cortend.core.runtime import Exit, Handle, TaskKey, TaskRuntime
@@ -23,7 +24,9 @@ from cortend.services.container_logs import ContainerLogs
 from cortend.services.health_check import STARTING, UNHEALTHY, check_of
 from cortend.services.launch import Launcher
 from cortend.services.locks import Locks
+from cortend.services.postmortem import postmortem_of
 from cortend.services.requests import WaitResult
+from cortend.services.settings import ContainerSettings
 from cortend.services.streams import PendingAttachments
 from cortend.services.waiters import Waiters
 
@@ -71,6 +74,7 @@ class Supervisor:
     def __init__(
         self,
         *,
+        settings: ContainerSettings,
         metadata: Metadata,
         runtime: TaskRuntime,
         launcher: Launcher,
@@ -83,6 +87,7 @@ class Supervisor:
         self.pending = PendingAttachments()
         self.background = Background()
         self.reaper: Reaper | None = None
+        self._settings = settings
         self._metadata = metadata
         self._runtime = runtime
         self._launcher = launcher
@@ -233,7 +238,7 @@ class Supervisor:
             facts = {**attributes, "exit_code": str(ended.code), "exec_duration": str(duration)}
             tx.emit(key.ns, "/tasks/exit", key.id, facts)
             if record.spec.auto_remove:
-                delete_rows(tx, key, record)
+                delete_rows(tx, key, record, postmortem_of(self._settings, key, record, task))
                 return record, task, True
             tx.tasks.put(key.ns, task)
             return record, task, False
@@ -321,9 +326,10 @@ def event_attributes(record: ContainerRecord) -> dict[str, str]:
     return {**record.labels, "image": record.image, "name": record.name}
 
 
-def delete_rows(tx: Transaction, key: TaskKey, record: ContainerRecord) -> None:
+def delete_rows(tx: Transaction, key: TaskKey, record: ContainerRecord, postmortem: Postmortem) -> None:
     """Delete a container's rows and say so; its endpoint stays until its network is taken down."""
     tx.containers.delete(key.ns, key.id)
+    tx.postmortems.put(key.ns, postmortem)
     tx.emit(key.ns, "/containers/delete", key.id, event_attributes(record))
 
 

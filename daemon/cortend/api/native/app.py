@@ -24,6 +24,7 @@ from cortend.api.native import (
     images,
     leases,
     namespaces,
+    postmortems,
     push,
     snapshots,
     system,
@@ -63,7 +64,7 @@ def build_native(services: Services) -> FastAPI:
     )
     api.openapi = lambda: _described(api)  # type: ignore[method-assign]
     for noun in (namespaces, push, content, snapshots, image_archives, image_mounts, images, containers,
-                 tasks, execs, leases, events, why, system):  # fmt: skip
+                 tasks, execs, leases, events, postmortems, why, system):  # fmt: skip
         api.include_router(noun.router(services))
 
     @api.get("/docs", include_in_schema=False)
