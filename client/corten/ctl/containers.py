@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from corten.ctl.command import ALL, FORCE, PLAN, Command, filters, labels, listing
-from corten.ctl.create import CREATE_FLAGS, create
+from corten.ctl.create import create
+from corten.ctl.create_flags import CREATE_FLAGS, NO_PID
 from corten.ctl.session import Session, moment, segment
 from corten.flags import Flag
 from corten.output import short_id
@@ -69,7 +70,7 @@ COMMANDS = {
     ),
     "create": Command(
         "Make a container", _create, arguments="IMAGE NAME [COMMAND [ARG...]]",
-        flags=CREATE_FLAGS, least=2, most=None, stops=True,
+        flags=[*CREATE_FLAGS, NO_PID], least=2, most=None, stops=True,
         examples=[
             "cortenctl containers create docker.io/library/busybox:latest web httpd -f",
             "cortenctl containers create --rootfs --label team=a /srv/root plain sh",

@@ -6,6 +6,8 @@ import json
 
 from corten.ctl.command import ALL, PLAN, Command, filters, labels, listing, told
 from corten.ctl.content_write import EDIT, INGEST
+from corten.ctl.images import COMMANDS as IMAGES
+from corten.ctl.images import PULL_FLAGS
 from corten.ctl.push import PUSH_OBJECT
 from corten.ctl.registry import REGISTRY_FLAGS, with_login
 from corten.ctl.session import Session, moment, pairs, segment
@@ -52,12 +54,11 @@ def _copy(reply: Response) -> None:
 
 
 def _fetch(session: Session, options: Options) -> int:
-    """As `images pull`, whose flags that this has not are as if not given."""
-    from corten.ctl.images import COMMANDS as IMAGES
-
+    """As `images pull --no-unpack`, whose flags that this has not are as if not given."""
     pull = IMAGES["pull"]
     for flag in pull.flags:
         options.values.setdefault(flag.name, [] if flag.many else flag.default)
+    options.values["no-unpack"] = True
     options.args[:-1] = []
     return int(pull.run(session, options))
 
@@ -121,8 +122,8 @@ COMMANDS = {
     "fetch": Command(
         "Fetch an image's content", _fetch, arguments="REF", least=1, most=2,
         flags=[
-            *REGISTRY_FLAGS,
-            Flag("platform", "string", "Platform (os/arch[/variant]; default: the daemon's)"),
+            *(flag for flag in PULL_FLAGS if flag.name not in ("quiet", "no-unpack")),
+            told("metadata-only", "bool", "single documents are what `content fetch-object` reads"),
         ],
         examples=["cortenctl content fetch docker.io/library/busybox:latest"],
     ),

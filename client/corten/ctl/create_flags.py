@@ -54,6 +54,7 @@ CREATE_FLAGS = [
     told("config", "string", "a whole OCI configuration cannot be given: say what differs with flags", short="c"),
     told("gidmap", "list", _USERNS),
     told("gpus", "list", "there is no GPU support; give the device nodes with --device"),
+    told("no-pivot", "bool", "pivot_root always works on the roots that snapshots are, and is the safer way"),
     told("rdt-class", "string", "there is no support for Intel RDT"),
     told("remap-labels", "bool", _USERNS),
     told("runc-binary", "string", _DIRECT),
@@ -64,6 +65,7 @@ CREATE_FLAGS = [
 ]
 """What `containers create` and `run` have in common."""
 
+NO_PID = told("pid-file", "string", "a container has no process yet: give it to `tasks start`")
 PID_FILE = Flag("pid-file", "string", "File to write the task's process id to")
 NO_STREAMS = [told("fifo-dir", "string", _STREAMS), told("log-uri", "string", _STREAMS)]
 RUN_FLAGS = [
@@ -72,6 +74,5 @@ RUN_FLAGS = [
     Flag("null-io", "bool", "Give it no streams and keep no log"),
     PID_FILE,
     Flag("rm", "bool", "Remove the container when its task has ended"),
-    told("no-pivot", "bool", "pivot_root always works on the roots that snapshots are, and is the safer way"),
     *NO_STREAMS,
 ]

@@ -290,7 +290,8 @@ def _namespaces(spec: ContainerSpec, context: SpecContext) -> list[dict[str, str
 def _sysctls(spec: ContainerSpec, context: SpecContext) -> dict[str, str]:
     """Only settings that belong to a namespace of the container's own; unprivileged ports and pings as
     docker sets them."""
-    own_net = spec.network.mode != "host" and "network" not in context.joined
+    mode = spec.network.mode
+    own_net = mode != "host" and not mode.startswith("path:") and "network" not in context.joined
     own_ipc = spec.namespaces.ipc != "host" and "ipc" not in context.joined
     own_uts = spec.namespaces.uts != "host" and "uts" not in context.joined
     values: dict[str, str] = {}

@@ -30,7 +30,7 @@ def check(spec: ContainerSpec, runtime: TaskRuntime) -> list[str]:
         raise InvalidArgument(f"invalid hostname format: {spec.hostname[:80]!r}")
     if spec.cwd and not spec.cwd.startswith("/"):
         raise InvalidArgument(f"the working directory '{spec.cwd[:200]}' is invalid, it needs to be an absolute path")
-    if spec.rootfs and not (spec.rootfs.startswith("/") and "\0" not in spec.rootfs and Path(spec.rootfs).is_dir()):
+    if spec.rootfs and not _is_directory(spec.rootfs):
         raise InvalidArgument(
             f"root file system {spec.rootfs[:200]!r} is no directory here", hint="give an absolute path of the host"
         )
@@ -41,6 +41,13 @@ def check(spec: ContainerSpec, runtime: TaskRuntime) -> list[str]:
     _check_text(spec)
     _check_mounts(spec)
     return [*_check_network(spec), *_check_resources(spec.resources)]
+
+
+def _is_directory(path: str) -> bool:
+    try:
+        return path.startswith("/") and "\0" not in path and Path(path).is_dir()
+    except OSError:  # a name that is too long
+        return False
 
 
 def _check_text(spec: ContainerSpec) -> None:

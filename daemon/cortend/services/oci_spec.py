@@ -169,6 +169,10 @@ def pinned(wish: str) -> str:
     path = wish.removeprefix(PINNED)
     if not path.startswith("/") or "\0" in path:
         raise InvalidArgument(f"invalid namespace path: {path[:80]!r}", hint="it is absolute, as in path:/run/netns/x")
-    if not Path(path).exists():
-        raise InvalidArgument(f"no such namespace: {path[:200]}", subject=path)
+    try:
+        Path(path).stat()
+    except FileNotFoundError:
+        raise InvalidArgument(f"no such namespace: {path[:200]}", subject=path) from None
+    except OSError as error:  # another user's process, a name that is too long
+        raise InvalidArgument(f"cannot use namespace {path[:200]}: {error.strerror}", subject=path) from error
     return path
