@@ -176,6 +176,9 @@ def test_references_to_layers_are_pruned(cortend: Cortend, registry: Registry) -
     push_to_registry(busybox_image(), registry.host, "pruned/bb", "1")
     name, ns = f"{registry.host}/pruned/bb:1", ("-n", "pruned")
     ctl(*ns, "content", "fetch", name)
+    (fetched,) = json.loads(ctl(*ns, "images", "check", "-o", "json").stdout)
+    assert (fetched["status"], fetched["unpacked"]) == ("complete", False)
+    ctl(*ns, "images", "pull", name)
     layers = json.loads(ctl(*ns, "images", "usage", "-o", "json", name).stdout)["layers"]
     dry = json.loads(ctl(*ns, "content", "prune", "references", "--dry", "-o", "json").stdout)
     assert [value for pruned in dry for value in pruned["labels"].values()] == [layer["digest"] for layer in layers]

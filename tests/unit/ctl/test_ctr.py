@@ -39,8 +39,6 @@ FLAGS_NOT_HERE = {
     },
     ("images import", "skip-digest-for-named"): "names of images are those in the archive; none is made of digests",
     ("images import", "snapshotter"): "an archive is unpacked when a container or mount wants it, by its snapshotter",
-    ("images push", "manifest-type"): "a manifest is sent as it is: another media type is another digest",
-    ("images push", "allow-non-distributable-blobs"): "registries refuse them; they are left out",
     ("namespaces remove", "cgroup"): "cgroups go with their containers, and a namespace that has any is not removed",
     ("snapshots diff", "ref"): "the layer goes to standard output, or into the content store under its digest",
 }
@@ -181,6 +179,14 @@ def test_every_exception_is_one() -> None:
     assert set(NOT_HERE) <= paths
     for excused in NOT_HERE:
         assert _find(tuple(excused.split())) is None, excused
+    theirs = {
+        (" ".join(found.path), max(spellings, key=len)) for found in _ctr() for spellings in found.flags
+    }
+    assert set(FLAGS_NOT_HERE) <= theirs
+    for command, flag in FLAGS_NOT_HERE:
+        found = _find(tuple(command.split()))
+        assert found is not None
+        assert flag not in {known.name for known in found.flags}, (command, flag)
 
 
 def test_flags_of_a_noun_stand_before_its_command() -> None:
