@@ -24,6 +24,7 @@ from cortend.core.snapshots import Snapshotter
 from cortend.core.workers import Workers
 from cortend.linux.mount import MNT_DETACH, UMOUNT_NOFOLLOW, mount_all, umount
 from cortend.linux.mountinfo import MountPoint, read_mounts
+from cortend.linux.process import boot_id
 from cortend.services.finish import finished
 from cortend.services.images import ImageService
 from cortend.services.locks import Locks
@@ -31,6 +32,8 @@ from cortend.services.snapshots import TARGET, SnapshotService
 
 SNAPSHOTTER = "corten.mount.snapshotter"
 """Label of the lease, as TARGET is."""
+ROOT = "corten.mount.root"
+"""Label of the snapshot: what is seen where it is mounted."""
 _HARMLESS = ["nosuid", "nodev"]
 
 
@@ -87,6 +90,11 @@ class ImageMounts:
         try:
             mounts = self._snapshot(ns, snapshotter, path, top, kind, lease)
             mount_all([_harmless(entry) for entry in mounts], path)
+            try:
+                snapshotter.update(ns, path, {ROOT: _root_of(path)})
+            except BaseException:
+                umount(path, MNT_DETACH | UMOUNT_NOFOLLOW)
+                raise
         except BaseException:
             self._drop(ns, snapshotter, path)
             raise
@@ -110,13 +118,10 @@ class ImageMounts:
         if lease is None:
             raise NotFound(f"no image is mounted on {path}", subject=path, hint="see: cortenctl leases ls")
         snapshotter = self._snapshots.named(lease.labels.get(SNAPSHOTTER, ""))
-        try:
-            (described,) = snapshotter.mounts(ns, path)
-        except NotFound:
-            pass  # removed by hand
-        else:
-            top = _top(path)
-            if top is not None and _same(top, described):  # after a reboot there may be something else, or nothing
+        with contextlib.suppress(NotFound):  # removed by hand
+            label = snapshotter.stat(ns, path).labels.get(ROOT)
+            # After a reboot there may be something else, or nothing; without the label, the daemon died as it mounted.
+            if _top(path) is not None and label in (None, _root_of(path)):
                 umount(path, MNT_DETACH | UMOUNT_NOFOLLOW)
         if not keep:
             self._drop(ns, snapshotter, path)
@@ -165,13 +170,10 @@ def _top(path: str) -> MountPoint | None:
     return next((entry for entry in reversed(read_mounts()) if entry.target == path), None)
 
 
-def _same(entry: MountPoint, described: Mount) -> bool:
-    """Whether a mount is the one that was described: an overlay of the same layers, a bind of the same directory."""
-    if described.type != "overlay":
-        return entry.root != "/" and described.source.endswith(entry.root)
-    layers = [option for option in entry.super_options if option.startswith("lowerdir")]
-    shown = ":".join(option.partition("=")[2] for option in layers)
-    return entry.fstype == "overlay" and f"lowerdir={shown}" in described.options
+def _root_of(path: str) -> str:
+    """What is at the path, in words that nothing else has until the host's next start."""
+    found = Path(path).stat()
+    return f"{boot_id()} {found.st_dev} {found.st_ino}"
 
 
 def _harmless(entry: Mount) -> Mount:

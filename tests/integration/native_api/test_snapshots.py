@@ -136,8 +136,11 @@ def test_an_image_in_content_is_unpacked(ctl: Ctl, cortend: Cortend, client: cor
     assert done.returncode == 1
 
 
-def test_an_image_is_mounted_and_outlives_the_daemon(target: Path, make_cortend: Callable[..., Cortend]) -> None:
-    daemon = make_cortend()
+@pytest.mark.parametrize("driver", ["overlayfs", "erofs"])
+def test_an_image_is_mounted_and_outlives_the_daemon(
+    target: Path, make_cortend: Callable[..., Cortend], driver: str
+) -> None:
+    daemon = make_cortend(f'[snapshots]\ndriver = "{driver}"\n')
     ctl = daemon.cortenctl
     assert ctl("images", "mount", "busybox", str(target)).stdout.decode() == f"{target}\n"
     assert (target / "bin" / "busybox").exists()
@@ -158,6 +161,14 @@ def test_an_image_is_mounted_and_outlives_the_daemon(target: Path, make_cortend:
     assert ctl("leases", "ls", "-q").stdout == b""
     done = ctl("images", "unmount", str(target), check=False)
     assert f"no image is mounted on {target}" in done.stderr.decode()
+
+
+def test_an_image_is_mounted_by_every_snapshotter(target: Path, cortend: Cortend) -> None:
+    for driver in ("overlayfs", "native", "erofs"):
+        cortend.cortenctl("images", "mount", "--snapshotter", driver, "busybox", str(target))
+        assert (target / "bin" / "busybox").exists()
+        cortend.cortenctl("images", "unmount", str(target))
+        assert os.listdir(target) == []
 
 
 def test_a_writable_mount_keeps_what_was_written_only_when_asked_to(target: Path, cortend: Cortend) -> None:

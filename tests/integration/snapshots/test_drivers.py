@@ -163,6 +163,18 @@ def test_where_overlayfs_cannot_work_it_says_so(tmp_path: Path) -> None:
         assert os.listdir(tmp_path / "merged" / "root") == []
 
 
+def test_where_erofs_cannot_work_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object) -> None:
+        raise OSError(errno.ENODEV, "No such device")
+
+    erofs.require_support(tmp_path / "root")
+    monkeypatch.setattr(erofs, "mount", unknown)
+    with pytest.raises(Unavailable, match=r"erofs does not work on .*: the kernel has no erofs") as caught:
+        erofs.require_support(tmp_path / "root")
+    assert "overlayfs" in str(caught.value.hint)
+    assert os.listdir(tmp_path / "root") == []
+
+
 @pytest.mark.parametrize("name", ["with space", "a:b", "a,b", "a\\b", "new\nline"])
 def test_roots_that_mount_options_cannot_carry_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(InvalidArgument, match="mount options cannot carry"):
