@@ -36,7 +36,10 @@ Model = TypeVar("Model", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
-    """A request and how to read its whole answer. `query` members that are None are left out."""
+    """A request and how to read its whole answer. `query` members that are None are left out.
+
+    What is sent is `body` as JSON, or `data` as it is.
+    """
 
     method: str
     path: str
@@ -44,15 +47,16 @@ class Call(Generic[T]):
     query: Mapping[str, Any] = field(default_factory=dict)
     body: BaseModel | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    data: bytes | None = None
 
     def parameters(self) -> dict[str, Any]:
         """The query as an HTTP library takes it."""
         return {key: value for key, value in self.query.items() if value is not None}
 
     def content(self) -> bytes | None:
-        """The body as JSON. Secrets are written out: this is what they are for."""
+        """What is sent. Secrets are written out: this is what they are for."""
         if self.body is None:
-            return None
+            return self.data
         return self.body.model_dump_json(context=REVEAL).encode()
 
 

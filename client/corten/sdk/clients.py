@@ -10,15 +10,14 @@ import httpx
 
 from corten.address import Address, default_host
 from corten.sdk.calls import AsyncNoun, Call, Pieces, StreamCall, SyncNoun, failure
+from corten.sdk.content import AsyncContent, Content
 from corten.sdk.nouns import (
     AsyncContainers,
-    AsyncContent,
     AsyncImages,
     AsyncLeases,
     AsyncNamespaces,
     AsyncTasks,
     Containers,
-    Content,
     EngineCalls,
     Images,
     Leases,
@@ -145,7 +144,7 @@ def _build(http: httpx.Client | httpx.AsyncClient, request: Call[Any]) -> httpx.
     content = request.content()
     headers = dict(request.headers)
     if content is not None:
-        headers["Content-Type"] = "application/json"
+        headers.setdefault("Content-Type", "application/json")
     return http.build_request(
         request.method, request.path, params=request.parameters(), content=content, headers=headers
     )

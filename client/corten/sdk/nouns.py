@@ -27,15 +27,22 @@ from corten_shared.models.api import (
     ContainerCreate,
     ContainerCreated,
     ContainerDetail,
+    ExecCreate,
+    ExecKill,
+    ImageCheck,
     ImageDetail,
     ImageMount,
+    ImagesPrune,
+    ImagesPruned,
     ImageUnmount,
+    ImageUsage,
     LabelsPatch,
     LeaseCreate,
     LogEntry,
     Login,
     MountedOn,
     NamespaceCreate,
+    PluginInfo,
     PullRequest,
     PushRequest,
     Removed,
@@ -47,13 +54,12 @@ from corten_shared.models.api import (
     TaskStop,
 )
 from corten_shared.models.container import ContainerSpec
-from corten_shared.models.content import BlobInfo, IngestStatus
 from corten_shared.models.event import Event
 from corten_shared.models.image import ImageRecord, PullProgress, PushProgress
 from corten_shared.models.lease import Lease, Resource
 from corten_shared.models.namespace import Namespace
 from corten_shared.models.system import SystemInfo, VersionInfo
-from corten_shared.models.task import Metrics, Process
+from corten_shared.models.task import ExecRecord, Metrics, Process
 
 List = list
 """The built-in, which methods called `list` hide inside their classes."""
@@ -73,9 +79,9 @@ class NamespaceCalls(Noun):
     """Namespaces."""
 
     @call
-    def list(self) -> Call[List[Namespace]]:
-        """Every namespace."""
-        return Call("GET", "/namespaces", items(Namespace))
+    def list(self, *, filters: Sequence[str] = ()) -> Call[List[Namespace]]:
+        """Every namespace, or those that any of `filters` (in containerd's language) means."""
+        return Call("GET", "/namespaces", items(Namespace), {"filter": [*filters]})
 
     @call
     def create(self, name: str, labels: Mapping[str, str] | None = None) -> Call[Namespace]:
@@ -100,63 +106,13 @@ class NamespaceCalls(Noun):
         return Call("DELETE", f"/namespaces/{segment(name)}", nothing)
 
 
-class ContentCalls(Noun):
-    """Blobs by digest."""
-
-    @call
-    def list(self) -> Call[List[BlobInfo]]:
-        """Every blob."""
-        return Call("GET", "/content", items(BlobInfo), self._query())
-
-    @call
-    def get(self, digest: str) -> Call[BlobInfo]:
-        """One blob's size, labels and times. Raises NotFound."""
-        return Call("GET", f"/content/{segment(digest)}", record(BlobInfo), self._query())
-
-    @call
-    def read(self, digest: str, offset: int = 0, length: int | None = None) -> Call[bytes]:
-        """A blob's bytes in memory, or `length` of them from `offset` on."""
-        headers = {} if not offset and length is None else {"Range": _range(offset, length)}
-        return Call("GET", f"/content/{segment(digest)}/data", bytes, self._query(), headers=headers)
-
-    @stream
-    def chunks(self, digest: str) -> StreamCall[bytes]:
-        """A blob's bytes in pieces."""
-        return StreamCall("GET", f"/content/{segment(digest)}/data", bytes, self._query(), raw=True)
-
-    @call
-    def label(self, digest: str, labels: Mapping[str, str | None]) -> Call[BlobInfo]:
-        """Set labels; None removes one."""
-        body = LabelsPatch(labels=dict(labels))
-        return Call("PATCH", f"/content/{segment(digest)}", record(BlobInfo), self._query(), body)
-
-    @call
-    def remove(self, digest: str) -> Call[None]:
-        """Remove a blob from the namespace."""
-        return Call("DELETE", f"/content/{segment(digest)}", nothing, self._query())
-
-    @call
-    def ingests(self) -> Call[List[IngestStatus]]:
-        """What is being written, or was left over."""
-        return Call("GET", "/content/ingests", items(IngestStatus), self._query())
-
-    @call
-    def abort(self, ref: str) -> Call[None]:
-        """Drop an ingest and its bytes."""
-        return Call("DELETE", f"/content/ingests/{segment(ref)}", nothing, self._query())
-
-
-def _range(offset: int, length: int | None) -> str:
-    return f"bytes={offset}-{'' if length is None else offset + length - 1}"
-
-
 class ImageCalls(Noun):
     """Images."""
 
     @call
-    def list(self) -> Call[List[ImageRecord]]:
-        """Every name and what it names."""
-        return Call("GET", "/images", items(ImageRecord), self._query())
+    def list(self, *, filters: Sequence[str] = ()) -> Call[List[ImageRecord]]:
+        """Every name and what it names, or those that any of `filters` (`name~=busybox`) means."""
+        return Call("GET", "/images", items(ImageRecord), self._query(filter=[*filters]))
 
     @call
     def get(self, name: str) -> Call[ImageDetail]:
@@ -207,6 +163,28 @@ class ImageCalls(Noun):
         return StreamCall("POST", "/images/push", line_of(PushProgress), self._query(), body)
 
     @call
+    def check(self, *, snapshotter: str = "", filters: Sequence[str] = ()) -> Call[List[ImageCheck]]:
+        """How much of each image is here for this host's platform, and whether it is unpacked."""
+        query = self._query(snapshotter=snapshotter, filter=[*filters])
+        return Call("POST", "/images/check", items(ImageCheck), query)
+
+    @call
+    def usage(self, name: str, *, snapshotter: str = "") -> Call[ImageUsage]:
+        """What an image takes in content and snapshots. Raises NotFound."""
+        return Call("POST", "/images/usage", record(ImageUsage), self._query(name=name, snapshotter=snapshotter))
+
+    @call
+    def label(self, name: str, labels: Mapping[str, str | None], *, replace: bool = False) -> Call[ImageRecord]:
+        """Set labels of a name; None removes one, `replace` all others."""
+        body = LabelsPatch(labels=dict(labels), replace=replace)
+        return Call("PATCH", f"/images/{segment(name)}", record(ImageRecord), self._query(), body)
+
+    @call
+    def prune(self, *, all: bool = False) -> Call[ImagesPruned]:
+        """Remove images that no container uses: those without a name, or `all`."""
+        return Call("POST", "/images/prune", record(ImagesPruned), self._query(), ImagesPrune(all=all))
+
+    @call
     def tag(self, source: str, target: str) -> Call[None]:
         """Give an image another name."""
         return Call("POST", "/images/tag", nothing, self._query(), TagRequest(source=source, target=target))
@@ -251,9 +229,9 @@ class ContainerCalls(Noun):
                     _creation(image, args, name, spec, labels, platform))  # fmt: skip
 
     @call
-    def list(self, *, all_namespaces: bool = False) -> Call[List[ContainerDetail]]:
-        """Every container, running or not, newest first."""
-        query = self._query(all_namespaces=all_namespaces)
+    def list(self, *, all_namespaces: bool = False, filters: Sequence[str] = ()) -> Call[List[ContainerDetail]]:
+        """Every container, running or not, newest first, or those that any of `filters` (`labels.tier==web`) means."""
+        query = self._query(all_namespaces=all_namespaces, filter=[*filters])
         return Call("GET", "/containers", items(ContainerDetail), query)
 
     @call
@@ -262,9 +240,20 @@ class ContainerCalls(Noun):
         return Call("GET", f"/containers/{segment(ref)}", record(ContainerDetail), self._query())
 
     @call
-    def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> Call[None]:
-        """Remove a container; `force` kills its task first. Raises Conflict while it runs."""
-        query = self._query(force=force, volumes=volumes)
+    def label(self, ref: str, labels: Mapping[str, str | None], *, replace: bool = False) -> Call[ContainerDetail]:
+        """Set labels; None removes one, `replace` all others."""
+        body = LabelsPatch(labels=dict(labels), replace=replace)
+        return Call("PATCH", f"/containers/{segment(ref)}", record(ContainerDetail), self._query(), body)
+
+    @call
+    def remove(
+        self, ref: str, *, force: bool = False, volumes: bool = False, keep_snapshot: bool = False
+    ) -> Call[None]:
+        """Remove a container; `force` kills its task first, `keep_snapshot` leaves its snapshot.
+
+        Raises Conflict while it runs.
+        """
+        query = self._query(force=force, volumes=volumes, keep_snapshot=keep_snapshot or None)
         return Call("DELETE", f"/containers/{segment(ref)}", nothing, query)
 
 
@@ -286,9 +275,10 @@ class TaskCalls(Noun):
     """Containers' processes, named by their containers."""
 
     @call
-    def list(self, *, all_namespaces: bool = False) -> Call[List[TaskDetail]]:
-        """Every task, running or ended."""
-        return Call("GET", "/tasks", items(TaskDetail), self._query(all_namespaces=all_namespaces))
+    def list(self, *, all_namespaces: bool = False, filters: Sequence[str] = ()) -> Call[List[TaskDetail]]:
+        """Every task, running or ended, or those that any of `filters` (`status==running`) means."""
+        query = self._query(all_namespaces=all_namespaces, filter=[*filters])
+        return Call("GET", "/tasks", items(TaskDetail), query)
 
     @call
     def start(self, ref: str) -> Call[TaskDetail]:
@@ -301,9 +291,51 @@ class TaskCalls(Noun):
         return Call("GET", f"/tasks/{segment(ref)}", record(TaskDetail), self._query())
 
     @call
-    def kill(self, ref: str, signal: str = "SIGTERM") -> Call[None]:
-        """Send a signal. Raises Conflict when it does not run."""
-        return Call("POST", f"/tasks/{segment(ref)}/kill", nothing, self._query(), TaskKill(signal=signal))
+    def kill(self, ref: str, signal: str = "SIGTERM", *, all: bool = False) -> Call[None]:
+        """Send a signal, with `all` to every process. Raises Conflict when it does not run."""
+        body = TaskKill(signal=signal, all=all)
+        return Call("POST", f"/tasks/{segment(ref)}/kill", nothing, self._query(), body)
+
+    @call
+    def execs(self, ref: str) -> Call[List[ExecRecord]]:
+        """Its further processes, running and ended."""
+        return Call("GET", f"/tasks/{segment(ref)}/execs", items(ExecRecord), self._query())
+
+    @call
+    def exec_create(
+        self,
+        ref: str,
+        args: Sequence[str],
+        *,
+        id: str = "",
+        env: Sequence[str] = (),
+        cwd: str = "",
+        user: str = "",
+        privileged: bool = False,
+    ) -> Call[ExecRecord]:
+        """Describe a further process. Raises Conflict when the container does not run, AlreadyExists (the id)."""
+        body = ExecCreate(args=[*args], id=id, env=[*env], cwd=cwd, user=user, privileged=privileged)
+        return Call("POST", f"/tasks/{segment(ref)}/execs", record(ExecRecord), self._query(), body)
+
+    @call
+    def exec_start(self, exec_id: str) -> Call[None]:
+        """Run it by itself, without streams. Raises Conflict when it was started before."""
+        return Call("POST", f"/execs/{segment(exec_id)}/start", nothing, self._query(detach=True))
+
+    @call
+    def exec_wait(self, exec_id: str) -> Call[TaskResult]:
+        """Return when it has ended."""
+        return Call("GET", f"/execs/{segment(exec_id)}/wait", record(TaskResult), self._query())
+
+    @call
+    def exec_kill(self, exec_id: str, signal: str = "SIGTERM") -> Call[None]:
+        """Send a signal to its process. Raises Conflict when it does not run."""
+        return Call("POST", f"/execs/{segment(exec_id)}/kill", nothing, self._query(), ExecKill(signal=signal))
+
+    @call
+    def exec_remove(self, exec_id: str) -> Call[ExecRecord]:
+        """Forget one that has ended; says what it was. Raises Conflict while it runs."""
+        return Call("DELETE", f"/execs/{segment(exec_id)}", record(ExecRecord), self._query())
 
     @call
     def stop(self, ref: str, timeout: int | None = None) -> Call[None]:
@@ -361,9 +393,9 @@ class LeaseCalls(Noun):
     """Leases: what keeps fresh objects alive."""
 
     @call
-    def list(self) -> Call[List[Lease]]:
-        """Every lease."""
-        return Call("GET", "/leases", items(Lease), self._query())
+    def list(self, *, filters: Sequence[str] = ()) -> Call[List[Lease]]:
+        """Every lease, or those that any of `filters` means."""
+        return Call("GET", "/leases", items(Lease), self._query(filter=[*filters]))
 
     @call
     def create(self, id: str = "", labels: Mapping[str, str] | None = None) -> Call[Lease]:
@@ -405,6 +437,11 @@ class EngineCalls(Noun):
         return Call("GET", "/version", record(VersionInfo))
 
     @call
+    def plugins(self, *, filters: Sequence[str] = ()) -> Call[List[PluginInfo]]:
+        """The engine's parts, and why one is absent."""
+        return Call("GET", "/plugins", items(PluginInfo), {"filter": [*filters]})
+
+    @call
     def collect_garbage(self) -> Call[CollectedResult]:
         """Free what nothing refers to."""
         return Call("POST", "/gc", record(CollectedResult))
@@ -417,10 +454,11 @@ class EngineCalls(Noun):
         until: str | None = None,
         follow: bool = True,
         topics: Sequence[str] = (),
+        filters: Sequence[str] = (),
         all_namespaces: bool = False,
     ) -> StreamCall[Event]:
         """Events from now on, or from `since` on; without `follow` those of the journal only. Times are RFC 3339."""
-        query = self._query(since=since, until=until, follow=follow, topic=list(topics))
+        query = self._query(since=since, until=until, follow=follow, topic=list(topics), filter=list(filters))
         if all_namespaces:
             del query["namespace"]
         return StreamCall("GET", "/events", line_of(Event), query)
@@ -474,10 +512,6 @@ class Namespaces(NamespaceCalls, SyncNoun):
     """Namespaces, blocking."""
 
 
-class Content(ContentCalls, SyncNoun):
-    """Content, blocking."""
-
-
 class Images(ImageCalls, SyncNoun):
     """Images, blocking."""
 
@@ -496,10 +530,6 @@ class Leases(LeaseCalls, SyncNoun):
 
 class AsyncNamespaces(NamespaceCalls, AsyncNoun):
     """Namespaces, for asyncio."""
-
-
-class AsyncContent(ContentCalls, AsyncNoun):
-    """Content, for asyncio."""
 
 
 class AsyncImages(ImageCalls, AsyncNoun):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
+import json
 import tarfile
 from pathlib import Path
 
@@ -185,3 +187,57 @@ def test_engine_describes_itself(client: corten.Client) -> None:
     assert info.default_runtime in [runtime.name for runtime in info.runtimes if runtime.usable]
     assert client.version().version == corten.__version__
     assert client.collect_garbage().bytes_freed >= 0
+
+
+def test_ingest_is_begun_resumed_and_committed(client: corten.Client) -> None:
+    digest = "sha256:" + hashlib.sha256(b"in pieces").hexdigest()
+    assert client.content.begin("sdk", b"in ", expected=digest).offset == 3
+    with pytest.raises(corten.Conflict) as caught:
+        client.content.resume("sdk", b"x", 1, expected=digest)
+    assert caught.value.details == {"offset": 3}
+    assert client.content.resume("sdk", b"pieces", client.content.status("sdk").offset, expected=digest).offset == 9
+    blob = client.content.commit("sdk", expected=digest, labels={"containerd.io/gc.root": "x", "of": "sdk"})
+    assert (blob.digest, client.content.read(digest)) == (digest, b"in pieces")
+    assert [found.digest for found in client.content.list(filters=["labels.of==sdk"])] == [digest]
+    client.content.remove(digest)
+
+
+def test_objects_of_a_registry_are_fetched(client: corten.Client, registry: Registry) -> None:
+    push_to_registry(busybox_image(), registry.host, "sdk/fetched", "1")
+    manifest = b"".join(client.content.fetch(f"{registry.host}/sdk/fetched:1"))
+    layer = json.loads(manifest)["layers"][0]["digest"]
+    data = b"".join(client.content.fetch(f"{registry.host}/sdk/fetched", layer))
+    assert "sha256:" + hashlib.sha256(data).hexdigest() == layer
+
+
+def test_images_and_containers_are_labelled_and_checked(client: corten.Client) -> None:
+    client.images.tag("busybox", "sdk/labelled:1")
+    assert client.images.label("sdk/labelled:1", {"a": "1"}).labels == {"a": "1"}
+    (found,) = client.images.list(filters=["labels.a==1"])
+    assert [image.status for image in client.images.check(filters=[f"name=={found.name}"])] == ["complete"]
+    assert client.images.usage(found.name).snapshots > 0
+    client.images.remove(found.name)
+    client.containers.create("busybox", ["true"], name="labelled", labels={"x": "y"})
+    assert client.containers.label("labelled", {"x": None, "z": "1"}).container.labels == {"z": "1"}
+    assert [one.container.name for one in client.containers.list(filters=["labels.z"])] == ["labelled"]
+    assert {plugin.id for plugin in client.plugins(filters=["type==snapshotter"])} >= {"native", "overlayfs"}
+
+
+def test_execs_for_asyncio(cortend: Cortend, client: corten.Client) -> None:
+    client.containers.create("busybox", ["sleep", "100"], name="execs")
+    client.tasks.start("execs")
+
+    async def main() -> None:
+        async with asyncio.timeout(60), corten.AsyncClient(cortend.host) as other:
+            made = await other.tasks.exec_create("execs", ["sh", "-c", "exit 6"], id="mine")
+            assert (made.id, made.exit_code) == ("mine", None)
+            await other.tasks.exec_start("mine")
+            assert (await other.tasks.exec_wait("mine")).exit_code == 6
+            assert [one.id for one in await other.tasks.execs("execs")] == ["mine"]
+            assert (await other.tasks.exec_remove("mine")).exit_code == 6
+            await other.tasks.exec_create("execs", ["sleep", "99"], id="long")
+            await other.tasks.exec_start("long")
+            await other.tasks.exec_kill("long", "SIGKILL")
+            assert (await other.tasks.exec_wait("long")).exit_code == 137
+
+    asyncio.run(main())

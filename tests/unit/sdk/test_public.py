@@ -6,7 +6,7 @@ import inspect
 
 import corten
 from corten import sdk
-from corten.sdk import calls, nouns, snapshots
+from corten.sdk import calls, content, nouns, snapshots
 
 NAMES = [
     "AlreadyExists", "AsyncClient", "Cancelled", "Client", "Conflict", "ContainerSpec", "CortenError", "DataLoss",
@@ -16,16 +16,22 @@ NAMES = [
 ]  # fmt: skip
 
 METHODS = {
-    "Client": ["collect_garbage", "events", "info", "run", "version"],
+    "Client": ["collect_garbage", "events", "info", "plugins", "run", "version"],
     "namespaces": ["create", "get", "label", "list", "remove"],
-    "content": ["abort", "chunks", "get", "ingests", "label", "list", "read", "remove"],
+    "content": [
+        "abort", "begin", "chunks", "commit", "fetch", "get", "ingests", "label", "list", "prune_references", "read",
+        "remove", "resume", "status",
+    ],
     "snapshots": [
         "cleanup", "commit", "diff", "get", "label", "list", "mounts", "prepare", "remove", "unpack", "usage", "view",
     ],
-    "images": ["get", "list", "mount", "pull", "push", "remove", "tag", "unmount"],
-    "containers": ["create", "get", "list", "remove"],
+    "images": [
+        "check", "get", "label", "list", "mount", "prune", "pull", "push", "remove", "tag", "unmount", "usage",
+    ],
+    "containers": ["create", "get", "label", "list", "remove"],
     "tasks": [
-        "get", "kill", "list", "logs", "metrics", "pause", "processes", "remove", "resume", "start", "stop", "wait",
+        "exec_create", "exec_kill", "exec_remove", "exec_start", "exec_wait", "execs", "get", "kill", "list", "logs",
+        "metrics", "pause", "processes", "remove", "resume", "start", "stop", "wait",
     ],
     "leases": ["add", "create", "get", "list", "remove", "resources"],
 }  # fmt: skip
@@ -54,7 +60,7 @@ def test_both_clients_have_the_same_nouns_and_methods() -> None:
 
 
 def test_every_method_is_documented() -> None:
-    for owner in [*vars(nouns).values(), *vars(snapshots).values()]:
+    for owner in [*vars(nouns).values(), *vars(content).values(), *vars(snapshots).values()]:
         if inspect.isclass(owner) and issubclass(owner, calls.Noun):
             for name in _calls(owner):
                 assert inspect.getdoc(inspect.getattr_static(owner, name).__wrapped__), f"{owner.__name__}.{name}"
