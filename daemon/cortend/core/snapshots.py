@@ -115,6 +115,10 @@ class Snapshotter(Protocol):
         """Of a committed snapshot as measured at commit; of an active one now. Raises NotFound."""
         ...
 
+    def sizes(self, ns: str) -> dict[str, int]:
+        """The bytes of every committed snapshot of the namespace, as measured at commit."""
+        ...
+
     def mounts(self, ns: str, key: str) -> list[Mount]:
         """How to mount an active or view snapshot (a committed one: read-only). Raises NotFound."""
         ...

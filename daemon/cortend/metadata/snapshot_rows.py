@@ -115,6 +115,11 @@ class SnapshotRows:
         if not changed:
             raise NotFound(f"No such snapshot: {row.info.name}", subject=row.info.name)
 
+    def sizes(self, snapshotter: str, ns: str) -> dict[str, int]:
+        """Bytes of every committed snapshot, by name."""
+        query = "SELECT name, size FROM snapshots WHERE snapshotter = ? AND ns = ? AND kind = 'committed'"
+        return dict(self._session.all(query, (snapshotter, ns)))
+
     def update(self, snapshotter: str, ns: str, name: str, labels: dict[str, str | None]) -> SnapshotRow:
         """Set labels; None removes one."""
         row = self.get(snapshotter, ns, name)

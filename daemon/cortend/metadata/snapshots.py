@@ -92,6 +92,11 @@ class DatabaseSnapshotter:
             row = tx.snapshots.get(self.name, ns, key)
         return row.usage if row.info.kind is Kind.COMMITTED else self._driver.usage(row.sid)
 
+    def sizes(self, ns: str) -> dict[str, int]:
+        """Bytes of every committed snapshot."""
+        with self._database.view() as tx:
+            return tx.snapshots.sizes(self.name, ns)
+
     def mounts(self, ns: str, key: str) -> list[Mount]:
         """How to mount it."""
         with self._database.view() as tx:

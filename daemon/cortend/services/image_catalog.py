@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from corten_shared.errors import CortenError, InvalidArgument, NotFound
@@ -86,8 +86,9 @@ class ImageCatalog:
                 log.debug("image %s cannot be shown: %s", record.name, error)
                 continue
             grouped.setdefault(documents.id, (documents, []))[1].append(record)
+        known = self._snapshotter.sizes(ns) if sizes and grouped else {}
         views = [
-            ImageView(documents, named, self._sizes(ns, documents) if sizes else [], users[documents.id])
+            ImageView(documents, named, _layer_sizes(documents, known) if sizes else [], users[documents.id])
             for documents, named in grouped.values()
         ]
         return sorted(views, key=lambda view: view.updated_at, reverse=True)
@@ -136,13 +137,13 @@ class ImageCatalog:
         return "" if is_dangling(record) else record.name
 
     def _sizes(self, ns: str, documents: ImageDocuments) -> list[int]:
-        sizes: list[int] = []
-        for chain_id, layer in zip(documents.chain, documents.manifest.layers, strict=True):
-            try:
-                sizes.append(self._snapshotter.usage(ns, chain_id).size)
-            except NotFound:
-                sizes.append(layer.size)
-        return sizes
+        return _layer_sizes(documents, self._snapshotter.sizes(ns))
+
+
+def _layer_sizes(documents: ImageDocuments, known: Mapping[str, int]) -> list[int]:
+    """Of each layer: what its snapshot takes, where there is one."""
+    layers = zip(documents.chain, documents.manifest.layers, strict=True)
+    return [known.get(chain_id, layer.size) for chain_id, layer in layers]
 
 
 def _by_id(views: Sequence[ImageView], text: str, digits: str) -> ImageView | None:

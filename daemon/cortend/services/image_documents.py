@@ -36,7 +36,8 @@ from cortend.services import sources
 MAX_DOCUMENT = 4 << 20
 """Largest manifest, index or config, in bytes."""
 
-_REMEMBERED = 256
+_REMEMBERED = 2048
+"""Images whose documents are kept in memory, at some 10 KB each: a list of a thousand images reads no files."""
 _NO_PLATFORM = Platform(os="unknown", architecture="unknown")
 """How an index marks what runs nowhere: attestations of a build."""
 

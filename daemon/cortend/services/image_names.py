@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from corten_shared.errors import CortenError, InvalidArgument, NotFound
 from corten_shared.models.image import ImageRecord
@@ -26,10 +27,13 @@ def is_dangling(record: ImageRecord) -> bool:
 
 def reference_of(record: ImageRecord) -> Reference | None:
     """The record's name, taken apart; None for a dangling one or a name that is no reference."""
-    if is_dangling(record):
-        return None
+    return None if is_dangling(record) else _parsed(record.name)
+
+
+@lru_cache(4096)  # lists take every name apart, each time
+def _parsed(name: str) -> Reference | None:
     try:
-        return parse_name(record.name)
+        return parse_name(name)
     except InvalidArgument:
         return None
 
