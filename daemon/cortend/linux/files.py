@@ -9,7 +9,6 @@ import fcntl
 import os
 import stat
 import sys
-from collections.abc import Iterator
 
 from cortend.linux.libc import AT_FDCWD, LIBC, SYS_OPENAT2, check, encode, syscall
 
@@ -21,6 +20,8 @@ RESOLVE_IN_ROOT = 0x10
 
 RENAME_NOREPLACE = 0x1
 RENAME_EXCHANGE = 0x2
+
+_WALKED = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 FALLOC_FL_KEEP_SIZE = 0x01
 
@@ -242,17 +243,89 @@ def kind_of(mode: int) -> str:
 
 
 def tree_usage(path: str) -> tuple[int, int]:
-    """Bytes on disk and inodes of a tree, hard links counted once, without leaving its file system."""
-    size = inodes = 0
-    seen: set[int] = set()
-    for found in _inodes(path, os.lstat(path)):
-        if found.st_nlink > 1 and not stat.S_ISDIR(found.st_mode):
-            if found.st_ino in seen:
+    """Bytes on disk and inodes of a tree, hard links counted once, without leaving its file system.
+
+    One directory is open at a time, and nothing recurses: how deep a tree is, an image or a container decides. What
+    vanishes or moves meanwhile is passed over.
+    """
+    top = os.lstat(path)
+    if not stat.S_ISDIR(top.st_mode):
+        return top.st_blocks * 512, 1
+    fd = os.open(path, _WALKED)
+    try:
+        tally = _Tally(os.fstat(fd))
+        above = [(tally.top, tally.scan(fd))]
+        while above:
+            if above[-1][1]:
+                child = _enter(above[-1][1].pop(), fd, tally)
+                if child >= 0:
+                    os.close(fd)
+                    fd = child
+                    above.append((os.fstat(fd).st_ino, tally.scan(fd)))
                 continue
-            seen.add(found.st_ino)
-        size += found.st_blocks * 512
-        inodes += 1
-    return size, inodes
+            above.pop()
+            if above:
+                fd = _leave(fd)
+                if os.fstat(fd).st_ino != above[-1][0]:
+                    break  # the directory was moved while we were in it
+        return tally.size, tally.inodes
+    finally:
+        os.close(fd)
+
+
+class _Tally:
+    """What was found of one file system."""
+
+    def __init__(self, top: os.stat_result) -> None:
+        self.device, self.top = top.st_dev, top.st_ino
+        self.size = self.inodes = 0
+        self._linked: set[int] = set()
+        self.add(top)
+
+    def add(self, found: os.stat_result) -> None:
+        """Count an inode."""
+        self.size += found.st_blocks * 512
+        self.inodes += 1
+
+    def scan(self, fd: int) -> list[str]:
+        """Count what is in a directory; the names of the directories there, which are counted when they are opened."""
+        directories: list[str] = []
+        with os.scandir(fd) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    directories.append(entry.name)
+                    continue
+                with contextlib.suppress(FileNotFoundError):
+                    found = entry.stat(follow_symlinks=False)
+                    if found.st_dev != self.device or found.st_ino in self._linked:
+                        continue
+                    if found.st_nlink > 1:
+                        self._linked.add(found.st_ino)
+                    self.add(found)
+        return directories
+
+
+def _enter(name: str, fd: int, tally: _Tally) -> int:
+    """The directory, opened and counted; -1 when it is none any more, or of another file system."""
+    try:
+        child = os.open(name, _WALKED, dir_fd=fd)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return -1
+        raise
+    found = os.fstat(child)
+    if found.st_dev != tally.device:
+        os.close(child)
+        return -1
+    tally.add(found)
+    return child
+
+
+def _leave(fd: int) -> int:
+    """The directory above, in its place."""
+    parent = os.open("..", _WALKED, dir_fd=fd)
+    os.close(fd)
+    return parent
 
 
 def disk_usage(path: str) -> int:
@@ -263,12 +336,3 @@ def disk_usage(path: str) -> int:
         return 0
 
 
-def _inodes(path: str, top: os.stat_result) -> Iterator[os.stat_result]:
-    """Every inode below `path` and its own, by descriptor; files that vanish meanwhile are passed over."""
-    yield top
-    for _root, directories, files, fd in os.fwalk(path, follow_symlinks=False):
-        for name in [*directories, *files]:
-            with contextlib.suppress(FileNotFoundError):
-                found = os.lstat(name, dir_fd=fd)
-                if found.st_dev == top.st_dev:
-                    yield found

@@ -15,10 +15,12 @@ import pytest
 from corten_shared.errors import DataLoss, InvalidArgument, Unavailable
 from corten_shared.models.snapshot import Kind, Mount
 from cortend.core.snapshots import OVERLAY_MARKS
+from cortend.linux.files import remove_tree
 from cortend.linux.mount import mounted
 from cortend.linux.mountinfo import mounts_below
 from cortend.snapshots import erofs
 from cortend.snapshots.copying import copy_tree
+from cortend.snapshots.directories import measure
 from cortend.snapshots.erofs import ErofsDriver
 from cortend.snapshots.native import NativeDriver
 from cortend.snapshots.overlay import OverlayDriver, require_support, supported
@@ -225,3 +227,29 @@ def test_snapshots_are_spread_over_the_disk(tmp_path: Path) -> None:
     OverlayDriver(tmp_path / "root")  # and a second start finds it done
     attributes = subprocess.run(["lsattr", "-d", tmp_path / "root"], capture_output=True, check=True).stdout
     assert b"T" in attributes.split()[0]
+
+
+def test_a_tree_deeper_than_any_stack_is_measured(tmp_path: Path) -> None:
+    """Deeper than Python recurses, than descriptors may be open, and than a path can say."""
+    depth = 3000
+    fd = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("d", dir_fd=fd)
+        below = os.open("d", os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    os.close(os.open("file", os.O_WRONLY | os.O_CREAT, dir_fd=fd))
+    os.close(fd)
+    try:
+        assert measure(tmp_path).inodes == depth + 2
+    finally:
+        remove_tree(os.fspath(tmp_path / "d"))  # pytest could not
+
+
+def test_hard_links_are_measured_once_and_links_are_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x" * 100_000)
+    alone = measure(tmp_path)
+    os.link(tmp_path / "a", tmp_path / "b")
+    (tmp_path / "link").symlink_to("/usr")
+    assert measure(tmp_path).inodes == alone.inodes + 1
+    assert alone.size <= measure(tmp_path).size < alone.size + 100_000
