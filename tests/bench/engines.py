@@ -100,6 +100,12 @@ class Engine:
     def drop(self, ref: str) -> None:
         run(self._do("rmi", "-f", ref), check=False)
 
+    def images(self) -> list[str]:
+        return self._do("images")
+
+    def remove_image(self, ref: str) -> list[str]:
+        return self._do("rmi", ref)
+
     def tag(self, ref: str, new: str) -> list[str]:
         return self._do("tag", ref, new)
 
@@ -144,6 +150,12 @@ class Ctr(Engine):
 
     def has(self, ref: str) -> bool:
         return ref in run(self._do("images", "ls", "-q")).splitlines()
+
+    def images(self) -> list[str]:
+        return self._do("images", "ls")
+
+    def remove_image(self, ref: str) -> list[str]:
+        return self._do("images", "rm", ref)
 
     def drop(self, ref: str) -> None:
         run(self._do("images", "rm", "--sync", ref), check=False)

@@ -136,6 +136,32 @@ def pull_big(engine: Engine, scene: Scene) -> float:
     return timed(engine.pull(scene.big))
 
 
+def pull_rss(engine: Engine, scene: Scene) -> float:
+    """By how much the daemons grow while they pull, at most; the programs that they start are not counted."""
+    _forget(engine, scene)
+    before = most = rss(engine.daemons)
+    with ThreadPoolExecutor(1) as pool:
+        pull = pool.submit(run, engine.pull(scene.big))
+        while not pull.done():
+            most = max(most, rss(engine.daemons))
+            time.sleep(0.01)
+        pull.result()
+    return most - before
+
+
+def rmi_big(engine: Engine, scene: Scene) -> float:
+    """Until the command returns; that the disk is free again is seen by the pulls."""
+    _ensure_big(engine, scene)
+    return timed(engine.remove_image(scene.big))
+
+
+def images1000(engine: Engine, scene: Scene) -> float:
+    """A list of a thousand images and those of before."""
+    if not engine.has("bench/many:0"):
+        run(engine.load(stock.many(scene.folder)))
+    return timed(engine.images())
+
+
 def _forget(engine: Engine, scene: Scene) -> None:
     """Drop the big image, and see that it has gone from the disk: else nothing would be pulled."""
     engine.drop(scene.big)
@@ -226,8 +252,11 @@ METRICS: Mapping[str, Kind] = {
     "container_pss": Kind(container_pss, memory=True),
     "build": Kind(build, "build", slow=True),
     "pull_big": Kind(pull_big, slow=True, big=True),
+    "pull_rss": Kind(pull_rss, memory=True, big=True),
+    "rmi_big": Kind(rmi_big, slow=True, big=True),
     "save_big": Kind(save_big, "archive", slow=True, big=True),
     "load_big": Kind(load_big, "archive", slow=True, big=True),
     "push_big": Kind(push_big, "push", slow=True, big=True),
+    "images1000": Kind(images1000, "archive"),
     "daemon_rss_after": Kind(daemon_rss, memory=True),
 }

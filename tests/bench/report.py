@@ -49,6 +49,7 @@ LATER = {
     "ps": Goal(4.0, "docker"),
     "build": Goal(0.33, "best"),
     "pull_big": Goal(0.4, "best"),
+    "pull_rss": Goal(60),
     "save_big": Goal(0.5, "best"),
     "load_big": Goal(0.5, "best"),
     "push_big": Goal(0.5, "best"),

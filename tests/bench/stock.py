@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import random
@@ -84,6 +85,30 @@ def empty(base: Path) -> Iterator[Registry]:
             yield registry
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def many(folder: Path) -> Path:
+    """A docker archive of a thousand images that share a layer: `bench/many:0` to `:999`."""
+    path = folder / "many.tar"
+    if not path.exists():
+        layer = images.make_layer([("etc/motd", b"one of many")], "none")
+        with tarfile.open(path, "w") as out:
+            _add_bytes(out, "layer.tar", layer.tar)
+            entries = []
+            for number in range(1000):
+                config = images.make_image([layer], {"Cmd": ["sh"], "Labels": {"number": str(number)}}).config
+                _add_bytes(out, f"{number}.json", config)
+                entries.append(
+                    {"Config": f"{number}.json", "RepoTags": [f"bench/many:{number}"], "Layers": ["layer.tar"]}
+                )
+            _add_bytes(out, "manifest.json", json.dumps(entries).encode())
+    return path
+
+
+def _add_bytes(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    tar.addfile(info, io.BytesIO(data))
 
 
 def _put_busybox(registry: Registry) -> None:
