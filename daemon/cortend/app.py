@@ -31,7 +31,8 @@ from cortend.app_settings import (
 )
 from cortend.config import Config
 from cortend.content.local import LocalBlobStore
-from cortend.core import platforms
+from cortend.core import limits, platforms
+from cortend.core.limits import ImageLimits
 from cortend.diff.apply import ChildApplier
 from cortend.diff.archive import TarIndexer
 from cortend.diff.archiver import ChildArchiver
@@ -129,6 +130,7 @@ async def open_application(config: Config, status: Callable[[str], None]) -> Asy
     async with contextlib.AsyncExitStack() as stack:
         workers = ThreadWorkers()
         stack.callback(workers.close)
+        limits.use(ImageLimits(**config.pull.limits.model_dump()))
         status("opening the stores")
         stores = open_stores(config, stack)
         status("probing the OCI runtimes")
@@ -215,8 +217,8 @@ class Stores:
 def open_stores(config: Config, stack: contextlib.AsyncExitStack) -> Stores:
     """Database, content and snapshots."""
     exchange = Exchange()
-    limits = JournalLimits(events=config.events.max_entries, age=int(config.events.max_age * 1_000_000_000))
-    database = Database(config.root / "meta.db", exchange, journal=limits)
+    kept = JournalLimits(events=config.events.max_entries, age=int(config.events.max_age * 1_000_000_000))
+    database = Database(config.root / "meta.db", exchange, journal=kept)
     stack.callback(database.close)
     blobs = LocalBlobStore(config.root / "content")
     content = NamespacedContent(database, blobs)
@@ -272,11 +274,12 @@ def build_imaging(config: Config, stores: Stores, workers: ThreadWorkers, collec
         concurrent=config.pull.max_concurrent_downloads,
         attempts=config.pull.max_download_attempts,
     )
-    limits = Limits(data=config.pull.limits.layer_size, entries=config.pull.limits.layer_entries)
+    allowed = limits.images()
+    unpacked = Limits(data=allowed.layer_size, entries=allowed.layer_entries, ratio=allowed.layer_ratio)
     unpacker = Unpacker(
         content=stores.content,
         snapshotters=stores.snapshotters,
-        applier=ChildApplier(limits),
+        applier=ChildApplier(unpacked),
         metadata=stores.database,
         workers=workers,
     )
@@ -292,7 +295,7 @@ def build_imaging(config: Config, stores: Stores, workers: ThreadWorkers, collec
         snapshotter=config.snapshots.driver,
         request_gc=collect.request,
     )
-    recoder = ChildRecoder(limits)
+    recoder = ChildRecoder(unpacked)
     images = ImageService(
         recoder=recoder,
         source=WebSource(user_agent=f"corten/{__version__}"),
@@ -328,7 +331,7 @@ def build_imaging(config: Config, stores: Stores, workers: ThreadWorkers, collec
         snapshotter=config.snapshots.driver,
         directory=config.root,
     )
-    comparer = ChildComparer(config.state / "compare", limits)
+    comparer = ChildComparer(config.state / "compare", unpacked)
     snapshots = SnapshotService(
         metadata=stores.database,
         content=stores.content,

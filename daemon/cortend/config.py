@@ -14,6 +14,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
+from cortend.core.limits import ImageLimits
+
+_IMAGE = ImageLimits()
+
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "text", "json"]
 
@@ -122,10 +126,21 @@ class Log(Section):
 class PullLimits(Section):
     """What an image may ask for; a pull that exceeds any of it is refused."""
 
-    layer_size: int = Field(default=16 << 30, ge=1 << 20, description="Bytes of one unpacked layer.")
-    layer_entries: int = Field(
-        default=2_000_000, ge=1000, description="Files, directories and links in one layer."
+    document_size: int = Field(
+        default=_IMAGE.document_size, ge=1 << 16, le=64 << 20, description="Bytes of a manifest, index or config."
     )
+    index_depth: int = Field(
+        default=_IMAGE.index_depth, ge=1, le=16, description="Indexes between a tag and its manifest."
+    )
+    layers: int = Field(default=_IMAGE.layers, ge=1, le=10_000, description="Layers of an image.")
+    layer_size: int = Field(default=_IMAGE.layer_size, ge=1 << 20, description="Bytes of one unpacked layer.")
+    layer_entries: int = Field(
+        default=_IMAGE.layer_entries, ge=1000, description="Files, directories and links in one layer."
+    )
+    layer_ratio: int = Field(
+        default=_IMAGE.layer_ratio, ge=10,
+        description="How many times larger than its compressed form a layer of more than 1 GiB may be.",
+    )  # fmt: skip
 
 
 class Pull(Section):

@@ -28,19 +28,7 @@ from corten_shared.models.oci import (
     Index,
     Manifest,
 )
-
-MAX_DEPTH = 64
-"""How deep arrays and objects may be nested."""
-MAX_TOKENS = 100_000
-"""How many values a document may have, by a count of its commas and brackets: a 4 MiB document of nothing else
-becomes 200 MB of objects, while an index of 1,024 manifests has some 10,000."""
-MAX_LAYERS = 512
-"""How many layers an image may have; overlay mounts fewer, in one mount."""
-MAX_INDEX_DEPTH = 4
-"""How many indexes may stand between a tag and its manifest."""
-
-MAX_ARCHIVED = 1024
-"""How many images one docker archive may have."""
+from cortend.core import limits
 
 _D = TypeVar("_D", bound=Document)
 
@@ -54,8 +42,8 @@ def load_json(data: bytes, what: str) -> dict[str, Any]:
 
 
 def _decoded(data: bytes, what: str) -> Any:
-    if sum(map(data.count, (b",", b"[", b"{"))) > MAX_TOKENS:
-        raise InvalidArgument(f"{what} has more than {MAX_TOKENS} values", subject=what)
+    if sum(map(data.count, (b",", b"[", b"{"))) > limits.MAX_VALUES:
+        raise InvalidArgument(f"{what} has more than {limits.MAX_VALUES} values", subject=what)
     try:
         value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
@@ -98,13 +86,24 @@ def parse_index(data: bytes, media_type: str, what: str) -> Index:
 
 
 def parse_manifest(data: bytes, media_type: str, what: str) -> Manifest:
-    """An image manifest; raises InvalidArgument, also for more than MAX_LAYERS layers."""
+    """An image manifest; raises InvalidArgument, also for more layers than the limits allow."""
     value = load_json(data, what)
     _check_claims(value, media_type, {OCI_MANIFEST, DOCKER_MANIFEST}, ("manifests", "fsLayers"), what)
     manifest = _validated(Manifest, value, what)
-    if len(manifest.layers) > MAX_LAYERS:
-        raise InvalidArgument(f"{what} has {len(manifest.layers)} layers, more than {MAX_LAYERS}", subject=what)
+    check_layers(len(manifest.layers), what)
     return manifest
+
+
+def check_layers(count: int, what: str) -> None:
+    """Raise InvalidArgument for more layers than an image may have."""
+    if count > (most := limits.images().layers):
+        raise InvalidArgument(f"{what} has {count} layers, more than {most}", subject=what)
+
+
+def check_index_depth(depth: int, what: str) -> None:
+    """Raise InvalidArgument for more indexes below each other than there may be."""
+    if depth > (most := limits.images().index_depth):
+        raise InvalidArgument(f"{what} has more than {most} indexes below each other", subject=what)
 
 
 def parse_config(data: bytes, what: str) -> ImageConfig:
@@ -117,8 +116,8 @@ def parse_archive_manifest(data: bytes, what: str) -> list[ArchivedImage]:
     value = _decoded(data, what)
     if not isinstance(value, list) or not value:
         raise InvalidArgument(f"{what} is no list of images", subject=what)
-    if len(value) > MAX_ARCHIVED:
-        raise InvalidArgument(f"{what} has {len(value)} images, more than {MAX_ARCHIVED}", subject=what)
+    if len(value) > limits.MAX_ARCHIVED_IMAGES:
+        raise InvalidArgument(f"{what} has {len(value)} images, more than {limits.MAX_ARCHIVED_IMAGES}", subject=what)
     return [_validated(ArchivedImage, image, what) for image in value]
 
 
@@ -164,7 +163,7 @@ def _no_constant(name: str) -> Any:
 
 def _check_depth(value: Any, what: str) -> None:
     level = [value]
-    for _ in range(MAX_DEPTH):
+    for _ in range(limits.MAX_NESTING):
         level = [
             child
             for node in level
@@ -173,4 +172,4 @@ def _check_depth(value: Any, what: str) -> None:
         ]
         if not level:
             return
-    raise InvalidArgument(f"{what} is nested deeper than {MAX_DEPTH} levels", subject=what)
+    raise InvalidArgument(f"{what} is nested deeper than {limits.MAX_NESTING} levels", subject=what)

@@ -8,17 +8,11 @@ from typing import BinaryIO
 
 from corten_shared.errors import InvalidArgument, ResourceExhausted
 from cortend.core.archives import Keeper, Kept, Members, Part
+from cortend.core.limits import MAX_ARCHIVE_LINKS, MAX_ARCHIVE_MEMBERS, MAX_ARCHIVE_NAME
 from cortend.diff.limits import Limits
 from cortend.diff.refusal import Refusal, damaged, exhausted, invalid, quote
 from cortend.diff.stream import Reader
 from cortend.diff.tar import DIRECTORY, HARD_LINK, REGULAR, SYMLINK, Archive, Member
-
-MAX_MEMBERS = 10_000
-"""Members of an image archive: 512 layers with three files each are far below."""
-MAX_NAME = 1024
-"""Bytes of a member's name or link; with MAX_MEMBERS it bounds the memory that an index takes."""
-MAX_HOPS = 16
-"""Links that may lead from a name to its file."""
 
 LARGE = 1 << 20
 """Bytes from which a file is no document, and not spooled."""
@@ -29,7 +23,7 @@ class TarIndexer:
     """core.archives.ArchiveReader; `limits.data` bounds the unpacked archive, `limits.entries` its members."""
 
     def __init__(self, limits: Limits | None = None) -> None:
-        self._limits = limits or Limits(entries=MAX_MEMBERS)
+        self._limits = limits or Limits(entries=MAX_ARCHIVE_MEMBERS)
 
     def take(self, chunks: Iterable[bytes], spool: BinaryIO, keeper: Keeper) -> Members:
         """See ArchiveReader."""
@@ -91,8 +85,8 @@ def _content(archive: Archive, member: Member, name: str, spool: BinaryIO, keepe
 
 def _checked(member: Member) -> str:
     """The member's normal name, if it is a kind of member that an image archive may have."""
-    if len(member.name) > MAX_NAME or len(member.link) > MAX_NAME:
-        raise invalid(f"{quote(member.name)}: a name longer than {MAX_NAME} bytes")
+    if len(member.name) > MAX_ARCHIVE_NAME or len(member.link) > MAX_ARCHIVE_NAME:
+        raise invalid(f"{quote(member.name)}: a name longer than {MAX_ARCHIVE_NAME} bytes")
     if member.kind not in (REGULAR, DIRECTORY, SYMLINK, HARD_LINK):
         raise invalid(f"{quote(member.name)} is a device or a pipe, which image archives do not have")
     if member.holes is not None:
@@ -132,7 +126,7 @@ def _resolved(parts: dict[str, Part | Kept], links: dict[str, str]) -> dict[str,
     found: dict[str, Part | Kept] = {}
     for name in links:
         at = name
-        for _ in range(MAX_HOPS):
+        for _ in range(MAX_ARCHIVE_LINKS):
             if at not in links:
                 break
             at = links[at]

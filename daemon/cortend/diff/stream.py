@@ -116,7 +116,7 @@ class Layer:
 
     def _undecodable(self, error: Exception) -> Refusal:
         if "memory" in str(error):
-            return exhausted(f"its zstd stream needs a window of more than {self._limits.window} bytes")
+            return invalid(f"its zstd stream needs a window of more than {self._limits.window} bytes")
         return damaged(f"zstd stream is damaged: {error}")
 
     def _after(self, rest: bytes, magic: bytes, name: str) -> bytes:

@@ -13,8 +13,9 @@ from corten_shared import digest as digests
 from corten_shared.errors import CortenError, DataLoss, InvalidArgument, NotFound, ResourceExhausted, Unavailable
 from corten_shared.models.oci import INDEXES, MANIFESTS, MAX_BLOB, Descriptor
 from corten_shared.reference import Reference
+from cortend.core import limits
 from cortend.core.documents import check_media_type, load_json, sniff_media_type
-from cortend.core.limits import MAX_MANIFEST, MAX_REMOTE_TAGS
+from cortend.core.limits import MAX_REMOTE_TAGS
 from cortend.core.registry import Stream
 from cortend.registry.problems import quoted, unreachable
 from cortend.registry.route import Route
@@ -52,7 +53,7 @@ class RepositoryFetcher:
                 return described
         response = await self._open(transport, "GET", wanted, f"manifests/{wanted}", {"Accept": _ACCEPT})
         try:
-            data = await transport.read(response, MAX_MANIFEST, self._reference.familiar)
+            data = await transport.read(response, limits.images().document_size, self._reference.familiar)
         finally:
             await response.aclose()
         digest = digests.of(data)
@@ -63,10 +64,10 @@ class RepositoryFetcher:
 
     async def manifest(self, descriptor: Descriptor) -> bytes:
         """See core.registry."""
-        if descriptor.size > MAX_MANIFEST:
+        if descriptor.size > (most := limits.images().document_size):
             raise InvalidArgument(
                 f"{descriptor.digest} of {self._reference.familiar_name} is {descriptor.size} bytes, "
-                f"more than the {MAX_MANIFEST} a document may have",
+                f"more than the {most} a document may have",
                 subject=descriptor.digest,
             )
         return await self._route.first(PULL, lambda transport: self._manifest(transport, descriptor))
@@ -100,7 +101,7 @@ class RepositoryFetcher:
         while query:
             response = await self._open(transport, "GET", name, f"tags/list?{query}", {"Accept": "application/json"})
             try:
-                data = await transport.read(response, MAX_MANIFEST, f"tags of {name}")
+                data = await transport.read(response, limits.images().document_size, f"tags of {name}")
             finally:
                 await response.aclose()
             before = len(found)

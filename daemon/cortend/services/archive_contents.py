@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from corten_shared import digest as digests
 from corten_shared.errors import AlreadyExists, DataLoss, InvalidArgument, NotFound, Unavailable
 from corten_shared.models.oci import Descriptor
+from cortend.core import limits
 from cortend.core.archives import ArchiveReader, Kept, Members, Part
 from cortend.core.content import ContentStore
-from cortend.services.image_documents import MAX_DOCUMENT, DocumentStore
+from cortend.services.image_documents import DocumentStore
 
 BLOBS = "blobs/sha256/"
 """Where an OCI layout has its blobs, named by the hex digits of their digests."""
@@ -98,10 +99,10 @@ class ArchiveContents:
         return self.has(blob_name(digest))
 
     def document(self, name: str) -> bytes:
-        """A small file; raises InvalidArgument when it is missing or has more than MAX_DOCUMENT bytes."""
+        """A small file; raises InvalidArgument when it is missing or has more bytes than a document may."""
         part = self._part(self._reader.normal(name))
-        if part.size > MAX_DOCUMENT:
-            raise InvalidArgument(f"{name[:200]} of the archive has {part.size} bytes, more than {MAX_DOCUMENT}")
+        if part.size > (most := limits.images().document_size):
+            raise InvalidArgument(f"{name[:200]} of the archive has {part.size} bytes, more than {most}")
         if isinstance(part, Kept):
             return self._documents.read(self._ns, part.digest)
         return b"".join(self._pieces(part))

@@ -25,8 +25,8 @@ from corten_shared.models.oci import (
 from corten_shared.reference import Reference, parse_name, parse_normalized
 from cortend.core import platforms
 from cortend.core.documents import (
-    MAX_INDEX_DEPTH,
-    MAX_LAYERS,
+    check_index_depth,
+    check_layers,
     parse_archive_manifest,
     parse_config,
     parse_index,
@@ -134,8 +134,7 @@ class _Layout:
     def _descend(self, descriptor: Descriptor, depth: int) -> dict[str, str]:
         if descriptor.media_type in MANIFESTS:
             return self._image(descriptor)
-        if depth >= MAX_INDEX_DEPTH:
-            raise InvalidArgument(f"the archive has more than {MAX_INDEX_DEPTH} indexes below each other")
+        check_index_depth(depth + 1, "the archive")
         data = self._contents.described(descriptor)
         index = parse_index(data, descriptor.media_type, f"index {descriptor.digest}")
         ids: dict[str, str] = {}
@@ -193,7 +192,8 @@ def _archived(
     what = f"config {entry.config[:200]!r} of the archive"
     config = parse_config(raw, what)
     diff_ids = config.rootfs.diff_ids
-    if len(diff_ids) != len(entry.layers) or len(diff_ids) > MAX_LAYERS:
+    check_layers(len(entry.layers), what)
+    if len(diff_ids) != len(entry.layers):
         raise InvalidArgument(f"{what} lists {len(diff_ids)} layers, manifest.json {len(entry.layers)}")
     described = Descriptor(mediaType=OCI_CONFIG, digest=digests.of(raw), size=len(raw))
     bare = ImageDocuments("", Manifest(schemaVersion=2, config=described, layers=[]), config)

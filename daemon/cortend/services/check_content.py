@@ -14,10 +14,10 @@ from corten_shared.models.check import Finding
 from corten_shared.models.image import ImageRecord
 from corten_shared.models.oci import INDEXES, Descriptor
 from corten_shared.reference import Reference
-from cortend.core import gc
+from cortend.core import gc, limits
 from cortend.core.check import BlobInspector, BlobRow, StoreInspector
 from cortend.core.content import BlobStat, BlobStore, ContentStore
-from cortend.core.documents import MAX_INDEX_DEPTH, parse_config, parse_index, parse_manifest
+from cortend.core.documents import parse_config, parse_index, parse_manifest
 from cortend.core.metadata import Metadata
 from cortend.core.workers import Workers
 from cortend.services.check_run import CheckRun, Mend
@@ -144,7 +144,7 @@ class ContentChecker:
         self, run: CheckRun, ns: str, target: Descriptor, known: list[Reference], depth: int
     ) -> bool:
         """Whether the documents below `target` are whole now; layers are mended on the way, and not needed for that."""
-        if depth > MAX_INDEX_DEPTH or not await self._whole(run, ns, target, known):
+        if depth > limits.images().index_depth or not await self._whole(run, ns, target, known):
             return False
         try:
             data = await self._workers.run(self._documents.read, ns, target.digest)

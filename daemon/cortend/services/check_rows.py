@@ -17,6 +17,7 @@ from corten_shared.errors import CortenError, DataLoss
 from corten_shared.models.check import Finding
 from corten_shared.models.container import ContainerRecord, ContainerSpec
 from corten_shared.models.oci import INDEXES, Descriptor
+from cortend.core import limits
 from cortend.core.check import StoreInspector, TornRow
 from cortend.core.content import BlobStore
 from cortend.core.documents import load_json, parse_config, parse_index, parse_manifest, sniff_media_type
@@ -24,7 +25,7 @@ from cortend.core.gc import EXPIRE
 from cortend.core.snapshots import Snapshotter
 from cortend.core.workers import Workers
 from cortend.services.check_run import CheckRun
-from cortend.services.image_documents import MAX_DOCUMENT, config_labels, content_references, manifest_labels
+from cortend.services.image_documents import config_labels, content_references, manifest_labels
 from cortend.services.leases import LIFE
 
 _WORDS = {
@@ -186,4 +187,4 @@ class RowChecker:
 
     def _read(self, digest: str) -> bytes:
         with self._blobs.open(digest) as file:
-            return file.read(MAX_DOCUMENT + 1)
+            return file.read(limits.images().document_size + 1)

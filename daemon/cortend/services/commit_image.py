@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from corten_shared import digest as digests
 from corten_shared import times
-from corten_shared.errors import InvalidArgument
 from corten_shared.models.container import ContainerRecord
 from corten_shared.models.oci import (
     DOCKER_CONFIG,
@@ -29,7 +28,7 @@ from corten_shared.models.oci import (
     RunConfig,
 )
 from cortend.core.diff import Packed
-from cortend.core.documents import MAX_LAYERS
+from cortend.core.documents import check_layers
 from cortend.services.image_documents import ImageDocuments
 
 _OCI_LAYERS = {"none": OCI_LAYER, "gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD}
@@ -100,8 +99,7 @@ def made(
         media_type = (_DOCKER_LAYERS if docker else _OCI_LAYERS)[compression]
         layers.append(Descriptor(mediaType=media_type, digest=packed.digest, size=packed.size))
         diff_ids.append(packed.diff_id)
-    if len(layers) > MAX_LAYERS:
-        raise InvalidArgument(f"the image would have {len(layers)} layers, more than {MAX_LAYERS}")
+    check_layers(len(layers), "the image")
     platform = base.platform if base else host
     step = step.model_copy(update={"created": times.format_rfc3339(times.now()), "empty_layer": not packed.entries})
     document = ImageConfig(

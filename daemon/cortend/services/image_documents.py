@@ -28,16 +28,16 @@ from corten_shared.models.oci import (
     Platform,
 )
 from corten_shared.reference import Reference
-from cortend.core import platforms
+from cortend.core import limits, platforms
 from cortend.core.content import ContentStore
-from cortend.core.documents import MAX_INDEX_DEPTH, load_json, parse_config, parse_index, parse_manifest
+from cortend.core.documents import check_index_depth, load_json, parse_config, parse_index, parse_manifest
 from cortend.services import sources
-
-MAX_DOCUMENT = 4 << 20
-"""Largest manifest, index or config, in bytes."""
 
 _REMEMBERED = 2048
 """Images whose documents are kept in memory, at some 10 KB each: a list of a thousand images reads no files."""
+_MEMORABLE = 48 << 10
+"""Bytes of a config that is worth it: images with larger ones are rare, or are made to fill memory."""
+_MANY_LAYERS = 128
 _NO_PLATFORM = Platform(os="unknown", architecture="unknown")
 """How an index marks what runs nowhere: attestations of a build."""
 
@@ -89,6 +89,8 @@ class DocumentStore:
                 self._known.move_to_end(key)
                 return found
         found = self._load(ns, target, wanted)
+        if found.manifest.config.size > _MEMORABLE or len(found.manifest.layers) > _MANY_LAYERS:
+            return found
         with self._lock:
             self._known[key] = found
             while len(self._known) > _REMEMBERED:
@@ -142,7 +144,7 @@ class DocumentStore:
 
     def read(self, ns: str, digest: str) -> bytes:
         """A document's bytes; raises NotFound."""
-        return self._content.read(ns, digest, MAX_DOCUMENT)
+        return self._content.read(ns, digest, limits.images().document_size)
 
     def _load(self, ns: str, target: Descriptor, wanted: Platform | None) -> ImageDocuments:
         descriptor = target
@@ -192,8 +194,7 @@ class DocumentStore:
         depth: int,
     ) -> Iterator[Descriptor]:
         """The manifests below an index, each once, in the order that `select` gives its entries."""
-        if depth > MAX_INDEX_DEPTH:
-            raise InvalidArgument(f"more than {MAX_INDEX_DEPTH} indexes stand above {index.digest}")
+        check_index_depth(depth, f"what names index {index.digest}")
         try:
             data = self.read(ns, index.digest)
         except NotFound:

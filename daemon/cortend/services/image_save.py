@@ -20,7 +20,7 @@ from corten_shared.models.oci import INDEXES, MANIFESTS, OCI_INDEX, Descriptor, 
 from corten_shared.reference import Reference, parse_name
 from cortend.core import platforms
 from cortend.core.content import ContentStore
-from cortend.core.documents import MAX_INDEX_DEPTH, parse_index, parse_manifest
+from cortend.core.documents import check_index_depth, parse_index, parse_manifest
 from cortend.core.metadata import Metadata
 from cortend.core.workers import Workers
 from cortend.services.archive_contents import BLOBS, blob_name
@@ -172,8 +172,7 @@ class ImageSaveService:
         self, ns: str, plan: _Plan, target: Descriptor, wanted: Sequence[Platform], lease: str, depth: int
     ) -> bool:
         """Put what is below the target into the plan and under the lease; False for an index with nothing here."""
-        if depth > MAX_INDEX_DEPTH:
-            raise InvalidArgument(f"index {target.digest} has more than {MAX_INDEX_DEPTH} indexes below it")
+        check_index_depth(depth, f"index {target.digest}")
         if target.media_type not in INDEXES:
             return self._add_manifest(ns, plan, target, wanted if depth else (), lease, below=depth > 0)
         size = self._hold(ns, target.digest, lease)

@@ -13,13 +13,12 @@ from typing import NamedTuple
 
 from corten_shared.errors import InvalidArgument, NotFound, ResourceExhausted
 from corten_shared.models.oci import INDEXES, MANIFESTS, Descriptor, Index, Manifest, Platform
-from cortend.core import platforms
-from cortend.core.documents import MAX_INDEX_DEPTH, parse_config, parse_index, parse_manifest
+from cortend.core import limits, platforms
+from cortend.core.documents import check_index_depth, parse_config, parse_index, parse_manifest
 from cortend.core.limits import MAX_PULLED_DOCUMENTS
 from cortend.core.registry import Fetcher
 from cortend.core.workers import Workers
 from cortend.services.image_documents import (
-    MAX_DOCUMENT,
     DocumentStore,
     ImageDocuments,
     check_layers,
@@ -141,10 +140,7 @@ class DocumentFetcher:
             self._need(index, child)
 
     async def _index(self, index: Descriptor, depth: int) -> Index:
-        if depth > MAX_INDEX_DEPTH:
-            raise InvalidArgument(
-                f"{self._familiar} has more than {MAX_INDEX_DEPTH} indexes below each other", subject=self._familiar
-            )
+        check_index_depth(depth, self._familiar)
         known = self._indexes.get(index.digest)
         if known is None:
             async with self._locks.hold(("document", self._ns, index.digest)):
@@ -216,9 +212,9 @@ class DocumentFetcher:
 
     async def _read(self, descriptor: Descriptor) -> bytes:
         """A document's bytes, from the content store where they are there already."""
-        if descriptor.size > MAX_DOCUMENT:
+        if descriptor.size > (most := limits.images().document_size):
             raise InvalidArgument(
-                f"{descriptor.digest} of {self._familiar} is {descriptor.size} bytes, more than the {MAX_DOCUMENT} "
+                f"{descriptor.digest} of {self._familiar} is {descriptor.size} bytes, more than the {most} "
                 "that a document may have",
                 subject=descriptor.digest,
             )

@@ -21,7 +21,7 @@ from corten_shared.models.oci import INDEXES, MANIFESTS, Descriptor, Index, Mani
 from corten_shared.reference import Reference
 from cortend.core import gc, platforms
 from cortend.core.content import ContentStore
-from cortend.core.documents import MAX_INDEX_DEPTH, load_json, parse_index, parse_manifest, sniff_media_type
+from cortend.core.documents import check_index_depth, load_json, parse_index, parse_manifest, sniff_media_type
 from cortend.core.metadata import Metadata
 from cortend.services.image_catalog import ImageCatalog
 from cortend.services.image_documents import DocumentStore
@@ -178,8 +178,7 @@ class PushPlanner:
 
     def _whole(self, ns: str, descriptor: Descriptor, depth: int, known: dict[str, bool]) -> bool:
         """Whether all of it is here. `known` has the answers so far: an index may name another a thousand times."""
-        if depth > MAX_INDEX_DEPTH:
-            raise InvalidArgument(f"more than {MAX_INDEX_DEPTH} indexes stand above {descriptor.digest}")
+        check_index_depth(depth, f"what names {descriptor.digest}")
         if descriptor.digest not in known:
             known[descriptor.digest] = self._parts_are_here(ns, descriptor, depth, known)
         return known[descriptor.digest]

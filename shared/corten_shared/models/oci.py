@@ -96,7 +96,7 @@ class ArchivedImage(Document):
 
     config: str = Field(alias="Config")
     repo_tags: list[str] | None = Field(default=None, alias="RepoTags", max_length=1024)
-    layers: list[str] = Field(alias="Layers", max_length=512)
+    layers: list[str] = Field(alias="Layers", max_length=10_000)
 
     @field_validator("layers", mode="before")
     @classmethod

@@ -9,16 +9,16 @@ import pytest
 from corten_shared.errors import InvalidArgument
 from corten_shared.models import oci
 from cortend.core.documents import (
-    MAX_DEPTH,
-    MAX_LAYERS,
     load_json,
     parse_config,
     parse_index,
     parse_manifest,
     sniff_media_type,
 )
+from cortend.core.limits import MAX_NESTING, ImageLimits
 from images import make_image, make_index, make_layer
 
+LAYERS = ImageLimits().layers
 IMAGE = make_image([make_layer([("a", b"1")])])
 MANIFEST = json.loads(IMAGE.manifest)
 
@@ -42,7 +42,7 @@ def test_good_documents_are_read():
         (b"\xff{}", "is not valid JSON"),
         (b'{"a":NaN}', "NaN is no JSON number"),
         (b'{"a":1,"a":2}', "member twice"),
-        (b'{"a":' + b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1) + b"}", "nested"),
+        (b'{"a":' + b"[" * (MAX_NESTING + 1) + b"]" * (MAX_NESTING + 1) + b"}", "nested"),
         (b'{"a":' + b"[" * 200_000, "nested too deep|not valid JSON|has more than"),
         (b'{"a":' + b"9" * 10_000 + b"}", "is not valid JSON"),
     ],
@@ -53,7 +53,7 @@ def test_hostile_json_is_refused(data, reason):
 
 
 def test_nesting_up_to_the_limit_is_read():
-    load_json(b'{"a":' + b"[" * (MAX_DEPTH - 1) + b"]" * (MAX_DEPTH - 1) + b"}", "x")
+    load_json(b'{"a":' + b"[" * (MAX_NESTING - 1) + b"]" * (MAX_NESTING - 1) + b"}", "x")
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_nesting_up_to_the_limit_is_read():
         (_dump(layers=[{"mediaType": "x", "digest": "sha256:../../etc", "size": 1}]), "malformed: invalid digest"),
         (_dump(layers=[{"mediaType": "x", "digest": IMAGE.id, "size": -1}]), "layers.0.size"),
         (_dump(layers=[{"mediaType": "x", "digest": IMAGE.id, "size": 1 << 41}]), "layers.0.size"),
-        (_dump(layers=MANIFEST["layers"] * (MAX_LAYERS + 1)), f"more than {MAX_LAYERS}"),
+        (_dump(layers=MANIFEST["layers"] * (LAYERS + 1)), f"more than {LAYERS}"),
     ],
 )
 def test_lying_manifests_are_refused(data, reason):
@@ -82,8 +82,8 @@ def test_an_index_with_layers_is_refused():
 
 
 def test_the_most_layers_allowed_are_read():
-    manifest = parse_manifest(_dump(layers=MANIFEST["layers"] * MAX_LAYERS), oci.OCI_MANIFEST, "x")
-    assert len(manifest.layers) == MAX_LAYERS
+    manifest = parse_manifest(_dump(layers=MANIFEST["layers"] * LAYERS), oci.OCI_MANIFEST, "x")
+    assert len(manifest.layers) == LAYERS
 
 
 def test_schema_1_gets_a_word_of_its_own():
