@@ -13,7 +13,7 @@ from starlette.responses import Response
 from corten_shared.models.image import ImportProgress, Progress
 from corten_shared.models.oci import Platform
 from cortend.api.native.parameters import DEFAULT, Namespace
-from cortend.api.native.streaming import Stream, checked_lines
+from cortend.api.native.streaming import JsonLines, Stream, checked_lines
 from cortend.core import platforms
 from cortend.services.all import Services
 from cortend.services.archive_images import Naming
@@ -44,7 +44,7 @@ def router(services: Services) -> APIRouter:
             stack.pop_all()
         return Stream(_from(first, chunks), media_type="application/x-tar")
 
-    @api.post("/import", response_class=Stream, responses={200: {"model": ImportProgress}})
+    @api.post("/import", response_class=JsonLines, responses={200: {"model": ImportProgress}})
     async def import_images(
         request: Request,
         platform: Platforms = [],  # noqa: B006

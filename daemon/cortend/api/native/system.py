@@ -11,7 +11,7 @@ from corten_shared.models.check import CheckLine, CheckRequest
 from corten_shared.models.system import SystemInfo, VersionInfo
 from cortend.api.native.listing import Listed
 from cortend.api.native.parameters import DEFAULT, Namespace
-from cortend.api.native.streaming import Stream, checked_lines
+from cortend.api.native.streaming import JsonLines, Stream, checked_lines
 from cortend.services.all import Services
 from cortend.services.plugins import plugins
 
@@ -47,12 +47,12 @@ def router(services: Services) -> APIRouter:
         """Collect garbage now."""
         return CollectedResult(**(await services.collect.collect())._asdict())
 
-    @api.post("/system/check", response_class=Stream, responses={200: {"model": CheckLine}})
+    @api.post("/system/check", response_class=JsonLines, responses={200: {"model": CheckLine}})
     async def check_system(body: CheckRequest) -> Stream:
         """Check the whole store, and mend it. Answers JSON lines of findings and progress; the last has `summary`."""
         return await checked_lines(services.checks.system(repair=body.repair, deep=body.deep))
 
-    @api.post("/content/check", response_class=Stream, responses={200: {"model": CheckLine}}, tags=["content"])
+    @api.post("/content/check", response_class=JsonLines, responses={200: {"model": CheckLine}}, tags=["content"])
     async def check_content(body: CheckRequest) -> Stream:
         """Read and hash every blob of all namespaces, and mend them. Answers as the check of the system."""
         return await checked_lines(services.checks.content(repair=body.repair))
