@@ -52,6 +52,7 @@ class Cortend:
         self.bridge = f"ct{self.tag}"
         self.table = f"corten_{self.tag}"
         self.process: subprocess.Popen[bytes] | None = None
+        self.prefix: list[str] = []  # a program that executes the daemon, in a namespace for instance
         base.mkdir(parents=True, exist_ok=True)
         self.config.write_text(f'{self._config()}[log]\nlevel = "debug"\n{config}')
 
@@ -89,7 +90,7 @@ class Cortend:
             notify.bind(address)
             notify.settimeout(READY_WITHIN)
             log = stack.enter_context(self.log.open("ab"))
-            argv = [str(BIN / "cortend"), "--config", str(self.config), "--log-format", "text", *flags]
+            argv = [*self.prefix, str(BIN / "cortend"), "--config", str(self.config), "--log-format", "text", *flags]
             pass_fds: list[int] = []
             if listener is not None:
                 argv = [sys.executable, "-c", _ACTIVATE, str(listener.fileno()), *argv]

@@ -6,6 +6,9 @@
         disk.mount_again()      the journal is replayed, as at the next boot
 
 EXT4_IOC_SHUTDOWN with NOLOGFLUSH (fs/ext4/ioctl.c): what was written and not synced is lost, data and names alike.
+
+The disk is mounted in a mount namespace of its own: whoever makes a namespace on this machine meanwhile would have a
+copy of the mount, and keep the dead file system alive. `disk.inside(path)` is where everybody finds a path of it.
 """
 
 from __future__ import annotations
@@ -32,17 +35,27 @@ class LoopDisk:
 
     def __enter__(self) -> LoopDisk:
         self.path.mkdir()
+        argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo; exec cat"]
+        self._holder = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self._holder.stdout is not None
+        self._holder.stdout.readline()  # it is in its namespace now
+        self.prefix = ["nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt", "--"]
         subprocess.run(["truncate", "-s", self._size, self._image], check=True)
         subprocess.run(["mkfs.ext4", "-q", "-F", self._image], check=True)
         self._mount()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        subprocess.run(["umount", "-l", self.path], capture_output=True)
+        subprocess.run([*self.prefix, "umount", "-l", self.path], capture_output=True)
+        self._holder.communicate()
+
+    def inside(self, path: Path) -> Path:
+        """The same path, as it is in the disk's namespace."""
+        return Path(f"/proc/{self._holder.pid}/root{path}")
 
     def cut(self) -> None:
         """The power goes."""
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        descriptor = os.open(self.inside(self.path), os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.ioctl(descriptor, _SHUTDOWN, struct.pack("I", _NO_LOG_FLUSH))
         finally:
@@ -51,18 +64,17 @@ class LoopDisk:
     def mount_again(self) -> None:
         """And comes back."""
         eventually(self._unmount, f"{self.path} can be unmounted")
-        # A mount namespace that somebody made meanwhile has a copy of the mount, and keeps the dead file system alive.
-        eventually(self._released, f"{self._image} has no loop device any more", within=60)
+        eventually(self._released, f"{self._image} has no loop device any more")
         self._mount()
 
     def _unmount(self) -> bool:
-        return subprocess.run(["umount", self.path], capture_output=True).returncode == 0
+        return subprocess.run([*self.prefix, "umount", self.path], capture_output=True).returncode == 0
 
     def _released(self) -> bool:
         return not subprocess.run(["losetup", "-j", self._image], capture_output=True, check=True).stdout
 
     def _mount(self) -> None:
-        subprocess.run(["mount", "-o", "loop", self._image, self.path], check=True)
+        subprocess.run([*self.prefix, "mount", "-o", "loop", self._image, self.path], check=True)
 
 
 class PoweredDaemon(Cortend):
@@ -72,6 +84,7 @@ class PoweredDaemon(Cortend):
         super().__init__(base, config=f"[gc]\ndelay = 0.05\n{config}")
         self.disk = disk
         self.root.symlink_to(disk.path)
+        self.prefix = disk.prefix
 
     def lose_power(self) -> None:
         """Cut, and let the processes go that a real cut would have taken with it."""

@@ -95,7 +95,7 @@ def empty(daemon: PoweredDaemon) -> None:
         daemon.corten("rmi", "-f", *set(names))
     for lease in daemon.cortenctl("leases", "ls", "-q").stdout.decode().split():
         daemon.cortenctl("leases", "rm", lease)
-    blobs = daemon.root / "content/blobs/sha256"
+    blobs = daemon.disk.inside(daemon.disk.path / "content/blobs/sha256")
     eventually(lambda: not os.listdir(blobs), "the blobs of removed images are collected")
 
 
@@ -152,7 +152,8 @@ def test_what_was_loaded_imported_and_created_is_whole(powered: PoweredDaemon, t
     powered.boot()
     check_store(powered)
     powered.corten("start", "-a", "made")
-    assert (powered.root / "volumes/default/kept/_data/7").read_bytes() == dict(files(SEED, 0))["files/0/7"]
+    copied = powered.disk.inside(powered.disk.path / "volumes/default/kept/_data/7")
+    assert copied.read_bytes() == dict(files(SEED, 0))["files/0/7"]
     powered.corten("rm", "made")
     with powered.api() as api:
         api.request("DELETE", "/volumes/kept").read()
