@@ -1,8 +1,8 @@
 """kill -9 at every named place of pull, unpack, commit, garbage collection, removal, load and import.
 
-For each point of `cortend.core.trace`: a daemon that dies there while it does something that passes it, a new start, and
-then: the store is consistent, what was asked for is done by asking again, what had arrived is not fetched again, and in
-the end nothing is left over.
+For each point of `cortend.core.trace`: a daemon that dies there while it does something that passes it, a new start,
+and then: the store is consistent, what was asked for is done by asking again, what had arrived is not fetched again, and
+in the end nothing is left over.
 """
 
 from __future__ import annotations
