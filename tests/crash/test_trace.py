@@ -1,8 +1,8 @@
 """kill -9 at every named place of pull, unpack, commit, garbage collection, removal, load and import.
 
 For each point of `cortend.core.trace`: a daemon that dies there while it does something that passes it, a new start,
-and then: the store is consistent, what was asked for is done by asking again, what had arrived is not fetched again, and
-in the end nothing is left over.
+and then: the store is consistent, what was asked for is done by asking again, what had arrived is not fetched again,
+and in the end nothing is left over. The other tests run some of the points, `make soak` all of them.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ class Mortal:
         return self._do("commit", "made", "committed:1")
 
     def remove(self) -> bool:
-        """A removal, and the collection after it."""
+        """A container, its image, and the collection after them."""
+        self._do("rm", "made")
         self._do("rmi", self.name)
         return self.daemon.cortenctl("gc", check=False).returncode == 0
 
@@ -109,8 +110,19 @@ def asked(mortal: Mortal) -> int:
     return sum(mortal.registry.count("GET", f"/v2/app/blobs/{layer.digest}") for layer in mortal.image.layers)
 
 
+ALWAYS = {
+    "content.commit.renamed", "snapshot.commit.synced", "unpack.layer.applied", "pull.image.named",
+    "snapshot.remove.recorded", "gc.rows.deleted", "load.archive.read", "commit.image.named", "import.layer.unpacked",
+}  # fmt: skip
+
+
 def points(*prefixes: str) -> list[str]:
     return [name for name in trace.POINTS if name.startswith(prefixes)]
+
+
+def walk(names: list[str]) -> list[object]:
+    """The points as parameters."""
+    return [name if name in ALWAYS else pytest.param(name, marks=pytest.mark.soak) for name in names]
 
 
 PULLED = points("content.ingest.", "content.commit.", "snapshot.create.", "snapshot.commit.", "pull.", "unpack.")
@@ -124,7 +136,7 @@ def test_every_point_is_walked() -> None:
     assert walked == set(trace.POINTS) - set(points("push."))
 
 
-@pytest.mark.parametrize("point", PULLED)
+@pytest.mark.parametrize("point", walk(PULLED))
 def test_a_pull(mortal: Mortal, point: str) -> None:
     before = asked(mortal)
     mortal.die_at(point, mortal.pull)
@@ -141,11 +153,13 @@ def test_a_pull(mortal: Mortal, point: str) -> None:
     mortal.clear()
 
 
-@pytest.mark.parametrize("point", REMOVED)
+@pytest.mark.parametrize("point", walk(REMOVED))
 def test_a_removal_and_its_collection(mortal: Mortal, point: str) -> None:
     assert mortal.pull()
+    mortal.daemon.corten("create", "--name", "made", mortal.name)
     mortal.die_at(point, mortal.remove)
     mortal.check()
+    mortal.daemon.corten("rm", "made", check=False)
     if mortal.name in mortal.images():
         mortal.runs(mortal.name)
         assert mortal.remove()
@@ -155,7 +169,7 @@ def test_a_removal_and_its_collection(mortal: Mortal, point: str) -> None:
     mortal.clear()
 
 
-@pytest.mark.parametrize("point", LOADED)
+@pytest.mark.parametrize("point", walk(LOADED))
 def test_a_load(mortal: Mortal, point: str) -> None:
     mortal.die_at(point, mortal.load)
     mortal.check()
@@ -165,7 +179,7 @@ def test_a_load(mortal: Mortal, point: str) -> None:
     mortal.clear()
 
 
-@pytest.mark.parametrize("point", IMPORTED)
+@pytest.mark.parametrize("point", walk(IMPORTED))
 def test_an_import(mortal: Mortal, point: str) -> None:
     mortal.die_at(point, mortal.take)
     mortal.check()
@@ -175,7 +189,7 @@ def test_an_import(mortal: Mortal, point: str) -> None:
     mortal.clear()
 
 
-@pytest.mark.parametrize("point", COMMITTED)
+@pytest.mark.parametrize("point", walk(COMMITTED))
 def test_a_commit(mortal: Mortal, point: str) -> None:
     assert mortal.pull()
     mortal.daemon.corten("run", "--name", "made", mortal.name, "sh", "-c", "echo mine >/layer-0")
