@@ -15,7 +15,7 @@ from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from daemon import Cortend, eventually
+from daemon import Cortend
 
 _NOT_PER_CONTAINER = ("snapshots", "ingests", "descriptors")
 
@@ -66,12 +66,14 @@ class Holdings:
         """What it holds once everything of the containers that were is gone; there must be none now."""
         per_container = [name for name in cls.__dataclass_fields__ if name not in _NOT_PER_CONTAINER]
 
-        def idle() -> Holdings | None:
-            found = cls.of(daemon)
-            return None if any(getattr(found, name) for name in per_container) else found
+        def left() -> dict[str, object]:
+            return {name: held for name in per_container if (held := getattr(cls.of(daemon), name))}
 
-        found: Holdings = eventually(idle, "the daemon holds nothing of containers that are gone")
-        return found
+        deadline = time.monotonic() + 30
+        while held := left():
+            assert time.monotonic() < deadline, f"of containers that are gone the daemon still holds {held}"
+            time.sleep(0.02)
+        return cls.of(daemon)
 
     @classmethod
     def settle(cls, daemon: Cortend, before: Holdings, within: float = 30.0) -> None:

@@ -24,15 +24,15 @@ pytestmark = [
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
-    tmpfs = Mount(type="tmpfs", source="tmpfs", options=["size=4m"])
+    tmpfs = Mount(type="tmpfs", source="tmpfs", options=["size=8m"])
     with mounted([tmpfs], tmp_path):
         yield tmp_path
 
 
 def test_a_blob_that_does_not_fit_is_resumed_when_there_is_room(small: Path) -> None:
     ballast = small / "ballast"
-    ballast.write_bytes(bytes(2 << 20))
-    data = secrets.token_bytes(2 << 20)
+    ballast.write_bytes(bytes(4 << 20))
+    data = secrets.token_bytes(4 << 20)
     with World(small) as world:
         with world.content.writer("a", "layer", size=len(data)) as writer:
             with pytest.raises(ResourceExhausted, match="no space left on device while writing a/layer"):

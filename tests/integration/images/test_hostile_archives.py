@@ -103,7 +103,7 @@ ARCHIVES = {
     ),
     "many layers": (
         archive(*GOOD[:2], file("manifest.json", json.dumps([{"Config": "c.json", "Layers": ["l"] * 600}]).encode())),
-        "malformed",
+        "600 layers, more than 512",
     ),
     "many members": (archive(*(file(f"f{n}") for n in range(10_001)), *GOOD), "more than 10000 members"),
     "bad name": (archive(*GOOD[:2], file("manifest.json", _manifest(tags=["../../x"]))), "invalid reference"),

@@ -34,7 +34,7 @@ def test_every_operation_is_described(http: httpx.Client) -> None:
     operations = list(_operations(document))
     assert {path.split("/")[1] for _, path, _ in operations} == {
         "namespaces", "content", "snapshots", "images", "containers", "tasks", "leases", "events", "info", "version",
-        "gc", "execs", "plugins", "oci",
+        "gc", "execs", "plugins", "oci", "system", "postmortems", "plan", "why",
     }  # fmt: skip
     for method, path, operation in operations:
         assert operation.get("description"), (method, path)

@@ -228,10 +228,11 @@ def test_processes_are_listed_as_the_host_sees_them(lab: Lab) -> None:
         attachment = await lab.tasks.attach(made.key, stdin=False)
         await lab.tasks.start(made.key)
         await read_until(attachment, b"up\n")
-        while len(found := await lab.tasks.processes(made.key)) < 2:
-            pass
+        found = await lab.tasks.processes(made.key)
+        while "sleep 1000" not in {process.command for process in found}:  # it is the shell still, until it execs
+            found = await lab.tasks.processes(made.key)
+        assert len(found) == 2
         assert made.handle.process.pid in {process.pid for process in found}
-        assert "sleep 1000" in {process.command for process in found}
 
     lab.run(scenario)
 
