@@ -28,7 +28,7 @@ run: run-packages commands
 	@docs/first-run/hello.sh
 
 test: test-packages test-venv
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile $(PYTEST_ARGS)
 
 soak: test-packages test-venv
 	@$(BIN)/python -m pytest -m soak $(PYTEST_ARGS)

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from cortend.core import trace
-from cortend.linux.mountinfo import mounts_below
 from crash.power import LoopDisk, PoweredDaemon
 from crash.test_power import check_whole, empty, image_of
 from daemon import Cortend
@@ -56,7 +55,10 @@ def _left(daemon: Cortend) -> tuple[list[str], list[str]]:
     """(directories of snapshots, mounts of images) after a collection."""
     daemon.cortenctl("gc")
     root = daemon.root.resolve() / "snapshots" / "erofs"
-    return [name for name in os.listdir(root) if name.isdigit()], [entry.target for entry in mounts_below(root)]
+    proc = Path(f"/proc/{daemon.pid}")  # its disk may be in a mount namespace of its own
+    mounted = [line.split()[4] for line in (proc / "mountinfo").read_text().splitlines()]
+    names = os.listdir(f"{proc}/root{root}")
+    return [name for name in names if name.isdigit()], [path for path in mounted if path.startswith(f"{root}/")]
 
 
 @pytest.mark.parametrize("point", _points())

@@ -379,7 +379,7 @@ class LeaseCreate(Record):
     It ends in `expires` seconds, which sets its label `containerd.io/gc.expire` (RFC 3339); 0: it does not.
     """
 
-    id: str = ""
+    id: str = Field(default="", pattern=r"^([A-Za-z0-9][A-Za-z0-9_.:/-]{0,127})?$")
     labels: dict[str, str] = {}
     expires: float = Field(default=0, ge=0, le=100 * 365 * 86400, allow_inf_nan=False)
 

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 import corten
+import daemon as daemons
 from daemon import Cortend
 from support_schemathesis import door, fuzz, start_alone
 
@@ -44,6 +45,13 @@ def alone(tmp_path: Path, busybox_tar: bytes) -> Iterator[Cortend]:
         assert "Traceback" not in daemon.log_text()
     finally:
         daemon.destroy()
+
+
+@pytest.fixture(scope="module")
+def fuzzed() -> Iterator[Cortend]:
+    """A daemon of this module's own: whatever is sent may make something."""
+    with daemons.running() as daemon:
+        yield daemon
 
 
 def _described(daemon: Cortend, base: str, directory: Path) -> Path:
@@ -108,9 +116,9 @@ _PLACES = [
 
 
 @pytest.mark.parametrize("text", _ODD, ids=lambda text: text.decode()[:12])
-def test_text_of_any_bytes_is_an_answer_of_ours(cortend: Cortend, text: bytes) -> None:
+def test_text_of_any_bytes_is_an_answer_of_ours(fuzzed: Cortend, text: bytes) -> None:
     """NUL, surrogates, no UTF-8, endless names and numbers: an error with a code, or nothing found."""
-    transport = httpx.HTTPTransport(uds=str(cortend.socket))
+    transport = httpx.HTTPTransport(uds=str(fuzzed.socket))
     with httpx.Client(transport=transport, base_url="http://d") as http:
         for place in _PLACES:
             raw = place.replace(b"@", text)
@@ -131,8 +139,8 @@ _BODIES = [
 
 
 @pytest.mark.parametrize("body", _BODIES, ids=lambda body: repr(body[:24]))
-def test_bodies_of_any_bytes_are_an_answer_of_ours(cortend: Cortend, body: bytes) -> None:
-    transport = httpx.HTTPTransport(uds=str(cortend.socket))
+def test_bodies_of_any_bytes_are_an_answer_of_ours(fuzzed: Cortend, body: bytes) -> None:
+    transport = httpx.HTTPTransport(uds=str(fuzzed.socket))
     with httpx.Client(transport=transport, base_url="http://d/api/v1", timeout=30) as http:
         routes = [
             (method.upper(), path)
