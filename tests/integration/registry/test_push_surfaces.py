@@ -34,10 +34,9 @@ def daemon(cortend, tmp_path):
     """The session's daemon, with the image `push-me:1`."""
     write_docker_archive(IMAGE, tmp_path / "image.tar", ["push-me:1"])
     cortend.corten("load", "-i", str(tmp_path / "image.tar"))
-    before = cortend.corten("images", "-q").stdout
+    before = Holdings.of(cortend).leases
     yield cortend
-    assert before
-    assert Holdings.of(cortend).leases == frozenset()
+    assert Holdings.of(cortend).leases <= before
 
 
 @pytest.fixture
