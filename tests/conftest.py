@@ -38,9 +38,12 @@ def import_busybox(daemon: daemons.Cortend, busybox_tar: bytes) -> None:
     daemon.corten("import", "--change", 'CMD ["/bin/sh"]', "-", "busybox", input=busybox_tar)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cortend(busybox_tar: bytes) -> Iterator[daemons.Cortend]:
-    """A daemon for the whole session, with the image `busybox`; tests remove the containers they make."""
+    """A daemon for the tests of one file, with the image `busybox`; they remove the containers they make.
+
+    Not for the session: which files share a worker is chance, and what one left would fail another.
+    """
     with daemons.running() as daemon:
         import_busybox(daemon, busybox_tar)
         yield daemon

@@ -15,7 +15,7 @@ from support_registry import registry_fixture as registry_fixture
 
 @pytest.fixture
 def docker(cortend: daemons.Cortend) -> Iterator[daemons.Cortend]:
-    """The session's daemon; containers, volumes and images that a test left are removed after it."""
+    """The file's daemon; containers, volumes and images that a test left are removed after it."""
     if shutil.which("docker") is None:
         pytest.skip("the docker CLI is not installed")
     yield cortend

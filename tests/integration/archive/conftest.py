@@ -1,4 +1,4 @@
-"""The session's daemon, and containers that are gone after each test."""
+"""The file's daemon, and containers that are gone after each test."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support_registry import registry_fixture as registry_fixture
 
 @pytest.fixture
 def engine(cortend: Cortend) -> Iterator[Cortend]:
-    """The session's daemon; removes the containers and volumes that the test left."""
+    """The file's daemon; removes the containers and volumes that the test left."""
     yield cortend
     cortend.remove_all()
 

@@ -1,4 +1,4 @@
-"""Clients of the session's daemon, and containers that are gone after each test."""
+"""Clients of the file's daemon, and containers that are gone after each test."""
 
 from __future__ import annotations
 

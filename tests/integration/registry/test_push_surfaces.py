@@ -31,7 +31,7 @@ def registry(tmp_path_factory):
 
 @pytest.fixture
 def daemon(cortend, tmp_path):
-    """The session's daemon, with the image `push-me:1`."""
+    """The file's daemon, with the image `push-me:1`."""
     write_docker_archive(IMAGE, tmp_path / "image.tar", ["push-me:1"])
     cortend.corten("load", "-i", str(tmp_path / "image.tar"))
     before = Holdings.of(cortend).leases
