@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -15,13 +15,6 @@ from holdings import Holdings
 pytestmark = pytest.mark.root
 
 CLIENTS = 10
-
-
-@pytest.fixture
-def engine(own: Cortend) -> Iterator[Cortend]:
-    """The module's daemon, without containers and volumes afterwards."""
-    yield own
-    own.remove_all()
 
 
 def at_once(engine: Cortend, count: int, request: Callable[[int], tuple[str, str, object]]) -> list[tuple[int, str]]:

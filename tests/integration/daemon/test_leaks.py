@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -11,13 +10,6 @@ from daemon import Cortend
 from holdings import Holdings
 
 pytestmark = pytest.mark.root
-
-
-@pytest.fixture
-def engine(own: Cortend) -> Iterator[Cortend]:
-    """The module's daemon, without containers and volumes afterwards."""
-    yield own
-    own.remove_all()
 
 
 @pytest.fixture
